@@ -1,0 +1,379 @@
+//! The one closed type of events: everything that the host does and an operator may want to see. Events observe and
+//! never steer: nothing in the host waits for one.
+
+use std::sync::Arc;
+
+use crate::exit::ExitReason;
+use crate::id::{AgentId, Digest, Incarnation, MessageId, TurnId};
+use crate::message::{Channel, DeadReason};
+use crate::name::Name;
+
+/// One thing that happened, and where.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Ascending in this host since it started, from 1.
+    pub id: u64,
+    /// On whose behalf.
+    pub cause: Option<MessageId>,
+    /// Nanoseconds since 1970.
+    pub time_ns: u64,
+    /// How long it took, where that means something.
+    pub duration_ns: Option<u64>,
+    /// The host's name.
+    pub host: Name,
+    /// The agent that it concerns.
+    pub agent: Option<AgentRef>,
+    /// Its instance.
+    pub incarnation: Incarnation,
+    /// Its turn.
+    pub turn: Option<TurnId>,
+    /// The ask or the trace that it belongs to.
+    pub correlation: Option<MessageId>,
+    /// What happened.
+    pub what: What,
+}
+
+/// An agent, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentRef {
+    /// Its number.
+    pub id: AgentId,
+    /// Its name.
+    pub name: Name,
+}
+
+/// How much an event matters to an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For those who look closely.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Look at it some day.
+    Warn,
+    /// Look at it now.
+    Error,
+}
+
+/// A value in an event's fields.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A text, safe to show.
+    Text(String),
+    /// A number.
+    Number(u64),
+    /// A measured value.
+    Float(f64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// What happened. Texts are safe to show.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum What {
+    /// The hive runs.
+    HiveStarted,
+    /// The hive is about to end.
+    HiveStopping,
+    /// The root supervisor gave up, with its reason.
+    HiveDown(ExitReason),
+    /// A component is ready to be instantiated.
+    PluginLoaded {
+        /// Its name.
+        plugin: Name,
+        /// What it is.
+        digest: Digest,
+        /// Whether compiled code came from the cache.
+        cached: bool,
+    },
+    /// An agent is about to start.
+    AgentStarting,
+    /// An agent started and takes messages.
+    AgentReady {
+        /// fresh, restarted, woken or upgraded.
+        why: &'static str,
+    },
+    /// An agent registered what it can do.
+    AgentRegistered,
+    /// An agent's instance was dropped to save memory.
+    AgentPassive,
+    /// An agent ended.
+    AgentExited(ExitReason),
+    /// Its supervisor starts it again.
+    AgentRestarting {
+        /// Restarts in the supervisor's window, this one included.
+        restarts: u32,
+    },
+    /// An agent is gone for good.
+    AgentGone,
+    /// A supervisor gave up: more restarts than its intensity allows.
+    SupervisorEscalated {
+        /// Which.
+        supervisor: Name,
+    },
+    /// A supervisor ended by its significant children.
+    SupervisorEnded {
+        /// Which.
+        supervisor: Name,
+    },
+    /// A turn was committed.
+    TurnCommitted {
+        /// Messages dealt with.
+        handled: u32,
+        /// Effects that left.
+        effects: u32,
+    },
+    /// A turn failed and nothing of it is visible.
+    TurnFailed {
+        /// The stable word: trap, deadline, limit, turn-error, wall-time.
+        kind: &'static str,
+        /// What it said.
+        detail: String,
+        /// Messages in its batch.
+        batch: u32,
+    },
+    /// A message was refused by its agent.
+    MessageRefused {
+        /// What it said.
+        why: String,
+    },
+    /// A message comes again.
+    MessageRedelivered {
+        /// Which.
+        message: MessageId,
+        /// The next attempt.
+        attempt: u32,
+    },
+    /// A message is a dead letter.
+    DeadLetter {
+        /// Which.
+        message: MessageId,
+        /// Why.
+        reason: DeadReason,
+    },
+    /// A message was dropped because nothing keeps it: counted by its reason.
+    MessageDropped {
+        /// late-reply, no-room, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
+        reason: &'static str,
+    },
+    /// A grant was missing.
+    Denied {
+        /// What was tried.
+        what: String,
+    },
+    /// A budget was reached.
+    LimitReached {
+        /// Which, as in the manifest.
+        limit: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// An ask ended without a reply.
+    AskFailed {
+        /// The stable word.
+        why: &'static str,
+    },
+    /// A commit failed; its turns were undone.
+    CommitFailed {
+        /// What the store said.
+        detail: String,
+    },
+    /// A swap is under way.
+    SwapPrepared {
+        /// What runs.
+        from: Digest,
+        /// What will.
+        to: Digest,
+    },
+    /// A swap was committed and the agent goes on.
+    SwapResumed {
+        /// What ran.
+        from: Digest,
+        /// What runs.
+        to: Digest,
+        /// Messages that waited meanwhile.
+        waiting: u64,
+    },
+    /// A swap failed; the old one goes on.
+    SwapFailed {
+        /// Why.
+        detail: String,
+    },
+    /// An agent's own word about itself.
+    Health {
+        /// ok, degraded or failing.
+        status: &'static str,
+        /// Its reason.
+        reason: String,
+    },
+    /// A line of an agent's log.
+    Log {
+        /// How much it matters.
+        severity: Severity,
+        /// The line.
+        text: Arc<str>,
+        /// Its fields.
+        fields: Vec<(String, String)>,
+        /// The turn that wrote it was undone.
+        undone: bool,
+    },
+    /// Lines over the budget that were left out.
+    LogSuppressed {
+        /// How many.
+        lines: u64,
+    },
+    /// A value of an agent's own telemetry.
+    Metric {
+        /// counter, gauge or histogram.
+        form: &'static str,
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: f64,
+    },
+    /// An event of an agent's own.
+    Custom {
+        /// Its name.
+        name: String,
+        /// Its fields.
+        fields: Vec<(String, String)>,
+    },
+    /// A span of an agent's own was closed.
+    Span {
+        /// Its name.
+        name: String,
+        /// The span around it, 0 for none.
+        parent: u32,
+    },
+}
+
+impl What {
+    /// The stable name: what `skep events` prints and filters by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::HiveStarted => "hive.started",
+            Self::HiveStopping => "hive.stopping",
+            Self::HiveDown(_) => "hive.down",
+            Self::PluginLoaded { .. } => "plugin.loaded",
+            Self::AgentStarting => "agent.starting",
+            Self::AgentReady { .. } => "agent.ready",
+            Self::AgentRegistered => "agent.registered",
+            Self::AgentPassive => "agent.passive",
+            Self::AgentExited(_) => "agent.exited",
+            Self::AgentRestarting { .. } => "agent.restarting",
+            Self::AgentGone => "agent.gone",
+            Self::SupervisorEscalated { .. } => "supervisor.escalated",
+            Self::SupervisorEnded { .. } => "supervisor.ended",
+            Self::TurnCommitted { .. } => "turn.committed",
+            Self::TurnFailed { .. } => "turn.failed",
+            Self::MessageRefused { .. } => "message.refused",
+            Self::MessageRedelivered { .. } => "message.redelivered",
+            Self::DeadLetter { .. } => "message.dead-letter",
+            Self::MessageDropped { .. } => "message.dropped",
+            Self::Denied { .. } => "grant.denied",
+            Self::LimitReached { .. } => "limit.reached",
+            Self::AskFailed { .. } => "ask.failed",
+            Self::CommitFailed { .. } => "commit.failed",
+            Self::SwapPrepared { .. } => "swap.prepared",
+            Self::SwapResumed { .. } => "swap.resumed",
+            Self::SwapFailed { .. } => "swap.failed",
+            Self::Health { .. } => "agent.health",
+            Self::Log { .. } => "log",
+            Self::LogSuppressed { .. } => "log.suppressed",
+            Self::Metric { .. } => "metric",
+            Self::Custom { .. } => "custom",
+            Self::Span { .. } => "span",
+        }
+    }
+
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::TurnCommitted { .. } | Self::Metric { .. } | Self::Span { .. } => Severity::Debug,
+            Self::TurnFailed { .. }
+            | Self::DeadLetter { .. }
+            | Self::MessageDropped { .. }
+            | Self::Denied { .. }
+            | Self::LimitReached { .. }
+            | Self::SwapFailed { .. }
+            | Self::LogSuppressed { .. }
+            | Self::SupervisorEscalated { .. } => Severity::Warn,
+            Self::HiveDown(_) | Self::CommitFailed { .. } => Severity::Error,
+            Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
+            Self::Log { severity, .. } => *severity,
+            _ => Severity::Info,
+        }
+    }
+
+    /// What it says, name by name, for logs and JSON.
+    pub fn fields(&self) -> Vec<(&'static str, Value)> {
+        let text = |value: &dyn ToString| Value::Text(value.to_string());
+        match self {
+            Self::HiveDown(reason) | Self::AgentExited(reason) => vec![("reason", text(reason))],
+            Self::PluginLoaded { plugin, digest, cached } => {
+                vec![("plugin", text(plugin)), ("digest", text(digest)), ("cached", Value::Flag(*cached))]
+            }
+            Self::AgentReady { why } => vec![("why", text(why))],
+            Self::AgentRestarting { restarts } => vec![("restarts", Value::Number((*restarts).into()))],
+            Self::SupervisorEscalated { supervisor } | Self::SupervisorEnded { supervisor } => {
+                vec![("supervisor", text(supervisor))]
+            }
+            Self::TurnCommitted { handled, effects } => {
+                vec![("handled", Value::Number((*handled).into())), ("effects", Value::Number((*effects).into()))]
+            }
+            Self::TurnFailed { kind, detail, batch } => {
+                vec![("kind", text(kind)), ("detail", text(detail)), ("batch", Value::Number((*batch).into()))]
+            }
+            Self::MessageRefused { why } => vec![("why", text(why))],
+            Self::MessageRedelivered { message, attempt } => {
+                vec![("message", text(message)), ("attempt", Value::Number((*attempt).into()))]
+            }
+            Self::DeadLetter { message, reason } => {
+                let mut fields = vec![("message", text(message)), ("reason", text(&reason.word()))];
+                if let DeadReason::Failed(detail) = reason {
+                    fields.push(("detail", text(detail)));
+                }
+                fields
+            }
+            Self::MessageDropped { reason } => vec![("reason", text(reason))],
+            Self::Denied { what } => vec![("what", text(what))],
+            Self::LimitReached { limit, value } => {
+                vec![("limit", text(limit)), ("value", Value::Number(*value))]
+            }
+            Self::AskFailed { why } => vec![("why", text(why))],
+            Self::CommitFailed { detail } | Self::SwapFailed { detail } => vec![("detail", text(detail))],
+            Self::SwapPrepared { from, to } => vec![("from", text(from)), ("to", text(to))],
+            Self::SwapResumed { from, to, waiting } => {
+                vec![("from", text(from)), ("to", text(to)), ("waiting", Value::Number(*waiting))]
+            }
+            Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
+            Self::Log { text: line, fields, undone, .. } => {
+                let mut all = vec![("text", text(line))];
+                if !fields.is_empty() {
+                    all.push(("fields", Value::Text(joined(fields))));
+                }
+                if *undone {
+                    all.push(("undone", Value::Flag(true)));
+                }
+                all
+            }
+            Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],
+            Self::Metric { form, name, value } => {
+                vec![("form", text(form)), ("name", text(name)), ("value", Value::Float(*value))]
+            }
+            Self::Custom { name, fields } => vec![("name", text(name)), ("fields", Value::Text(joined(fields)))],
+            Self::Span { name, parent } => vec![("name", text(name)), ("parent", Value::Number((*parent).into()))],
+            Self::HiveStarted
+            | Self::HiveStopping
+            | Self::AgentStarting
+            | Self::AgentRegistered
+            | Self::AgentPassive
+            | Self::AgentGone => Vec::new(),
+        }
+    }
+}
+
+fn joined(fields: &[(String, String)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,143 @@
+//! Identities: of agents, messages, turns and events. Never drawn at random here: an id comes from what it stands for.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The number of an agent in its hive: an index into the host's table, kept over restarts for durable agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentId(pub u32);
+
+impl AgentId {
+    /// Whatever is not an agent: an operator, a client, the embedding program.
+    pub const OUTSIDE: Self = Self(0);
+}
+
+/// 128 bits that name a message, a cause or an ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageId(pub u128);
+
+impl MessageId {
+    /// The two halves, high first: the form that crosses to a guest.
+    pub fn halves(self) -> (u64, u64) {
+        ((self.0 >> 64) as u64, self.0 as u64)
+    }
+
+    /// From the two halves.
+    pub fn from_halves(high: u64, low: u64) -> Self {
+        Self((u128::from(high) << 64) | u128::from(low))
+    }
+
+    /// The id of the `ordinal`th effect of a cause, made by the agent of this lineage. The same at every repetition.
+    pub fn derive(cause: Self, lineage: Lineage, ordinal: u32) -> Self {
+        let mut bytes = [0u8; 28];
+        let (id, rest) = bytes.split_at_mut(16);
+        let (line, count) = rest.split_at_mut(8);
+        id.copy_from_slice(&cause.0.to_le_bytes());
+        line.copy_from_slice(&lineage.0.to_le_bytes());
+        count.copy_from_slice(&ordinal.to_le_bytes());
+        Self(xxh3_128(&bytes))
+    }
+
+    /// The id that stands for a text: a client's message id, say, together with the client's name.
+    pub fn of_text(space: &str, text: &str) -> Self {
+        let mut bytes = Vec::with_capacity(space.len() + 1 + text.len());
+        bytes.extend_from_slice(space.as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(text.as_bytes());
+        Self(xxh3_128(&bytes))
+    }
+
+    /// From 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 32)
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// One life of a name: the same over restarts and swaps, another after a purge. Part of every derived id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lineage(pub u64);
+
+/// Counts the instances of one agent since the host started, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Incarnation(pub u32);
+
+/// Counts the turns of one agent since the host started, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct TurnId(pub u64);
+
+/// The place of a row in the hive's one global order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Seq(pub u64);
+
+/// SHA-256 of a component file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// From `sha256:` and 64 hexadecimal digits, or the digits alone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0u8; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(index * 2..index * 2 + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// The first 12 digits: enough for people.
+    pub fn short(&self) -> String {
+        self.0.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_repeat_and_differ_by_every_part() {
+        let cause = MessageId(7);
+        let id = MessageId::derive(cause, Lineage(1), 0);
+        assert_eq!(id, MessageId::derive(cause, Lineage(1), 0));
+        assert_ne!(id, MessageId::derive(cause, Lineage(1), 1));
+        assert_ne!(id, MessageId::derive(cause, Lineage(2), 0));
+        assert_ne!(id, MessageId::derive(MessageId(8), Lineage(1), 0));
+    }
+
+    #[test]
+    fn ids_and_digests_survive_their_text() {
+        let id = MessageId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+        assert_eq!(MessageId::parse(&id.to_string()), Some(id));
+        let (high, low) = id.halves();
+        assert_eq!(MessageId::from_halves(high, low), id);
+        let digest = Digest([0xab; 32]);
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse("sha256:zz"), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! The vocabulary and the decisions of Skep: pure values and state machines, `(state, event) -> effects`.
+//!
+//! Never here: I/O, clocks, threads, async, randomness, wasmtime, NATS or a database. Time enters as a number, and what
+//! is decided here is performed by `skep-runtime`.
+
+pub mod event;
+pub mod exit;
+pub mod id;
+pub mod message;
+pub mod name;
+pub mod spec;
+pub mod turn;
+
+pub use exit::ExitReason;
+pub use id::{AgentId, Digest, Incarnation, Lineage, MessageId, Seq, TurnId};
+pub use message::{AskFailure, Channel, Class, DeadReason, Message, Rare, Refusal, SendError};
+pub use name::Name;
+/// Bodies and stored values: shared, never copied by the host.
+pub use bytes::Bytes;

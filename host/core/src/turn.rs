@@ -1,0 +1,428 @@
+//! What a running turn has asked for: effects and state writes, each under its cause, and how they are taken back.
+//!
+//! Never performs anything: the runtime lets the effects out when the turn is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::exit::ExitReason;
+use crate::id::{AgentId, Lineage, MessageId};
+use crate::message::{AskFailure, Message, Refusal};
+use crate::name::Name;
+use crate::spec::{Durability, Restart};
+
+/// One thing that a turn asks for. Room and names are reserved already: nothing here can be refused any more.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A message, an ask among them.
+    Send {
+        /// The receiver.
+        to: AgentId,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// The end of an ask that this agent owes.
+    Reply {
+        /// The ask.
+        ask: MessageId,
+        /// The reply, or the refusal.
+        result: Result<Bytes, AskFailure>,
+    },
+    /// Starts or ends a subscription.
+    Subscribe {
+        /// The pattern.
+        pattern: Arc<str>,
+        /// Start or end.
+        on: bool,
+    },
+    /// Sets a timer.
+    SetTimer {
+        /// Its name.
+        name: Name,
+        /// Milliseconds from the commit to the first firing, and between firings.
+        after_ms: u32,
+        /// Whether it fires again and again.
+        every: bool,
+        /// What it brings.
+        body: Bytes,
+    },
+    /// Removes a timer.
+    CancelTimer {
+        /// Its name.
+        name: Name,
+    },
+    /// Says what this agent can do.
+    Register(Box<Profile>),
+    /// Joins or leaves a group.
+    Group {
+        /// Its name.
+        group: Name,
+        /// Join or leave.
+        join: bool,
+    },
+    /// Starts a child whose name is reserved.
+    Spawn(Box<ChildRequest>),
+    /// Stops an agent that this one started.
+    Stop {
+        /// Which.
+        agent: AgentId,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// Ends this agent.
+    Exit(ExitReason),
+    /// Links, or ends a link.
+    Link {
+        /// With whom.
+        agent: AgentId,
+        /// Start or end.
+        on: bool,
+    },
+    /// Monitors, or ends that.
+    Monitor {
+        /// Whom.
+        agent: AgentId,
+        /// Start or end.
+        on: bool,
+    },
+}
+
+/// What an agent says of itself in the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Profile {
+    /// Words of what it can do.
+    pub capabilities: Vec<Name>,
+    /// The coordination protocols that it speaks.
+    pub protocols: Vec<Name>,
+    /// Anything else.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// A child that an agent asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildRequest {
+    /// Its number, reserved with its name.
+    pub id: AgentId,
+    /// Its name.
+    pub name: Name,
+    /// The plugin; none is the asker's own.
+    pub plugin: Option<Name>,
+    /// A JSON object.
+    pub config_json: String,
+    /// When it is started again.
+    pub restart: Restart,
+    /// What survives.
+    pub durability: Durability,
+    /// Whether it ends with its asker, who is told of its end.
+    pub owned: bool,
+}
+
+/// The books of one turn.
+#[derive(Debug, Default)]
+pub struct Turn {
+    batch: Vec<Message>,
+    effects: Vec<Effect>,
+    overlay: BTreeMap<Bytes, Option<Bytes>>,
+    undo: Vec<(Bytes, Option<Option<Bytes>>)>,
+    marks: Vec<Mark>,
+    refused: Vec<(u32, Refusal)>,
+    undone: Vec<Effect>,
+    ordinal: u32,
+    /// The cause of what belongs to the turn itself: `start` and `migrate` have no message.
+    own_cause: Option<MessageId>,
+    accepted_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    index: u32,
+    effects: usize,
+    undo: usize,
+}
+
+/// The guest broke a rule of `begin` and `refuse`: the turn fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfOrder {
+    /// An index that is not in the batch, or not after the last one.
+    #[error("turn.begin({0}) is out of order")]
+    Begin(u32),
+    /// Not the message that was begun last, or it was refused before.
+    #[error("turn.refuse({0}) is not for the message that was begun last")]
+    Refuse(u32),
+    /// More messages than there are.
+    #[error("handle says that it dealt with {0} messages, which is more than the batch has")]
+    Handled(u32),
+}
+
+/// What is left of a turn that ended well.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The messages that were dealt with, in order.
+    pub handled: Vec<Message>,
+    /// The messages that come again, in order.
+    pub rest: Vec<Message>,
+    /// What leaves, in order.
+    pub effects: Vec<Effect>,
+    /// State writes by key; none is a removal.
+    pub writes: BTreeMap<Bytes, Option<Bytes>>,
+    /// Indexes into `handled` of messages that were refused, and why.
+    pub refused: Vec<(u32, Refusal)>,
+    /// What was taken back: its reservations are to be given back.
+    pub undone: Vec<Effect>,
+}
+
+impl Turn {
+    /// A turn over a batch. With `implied`, the only message is begun already.
+    pub fn over(batch: Vec<Message>, implied: bool) -> Self {
+        let mut turn = Self { batch, ..Self::default() };
+        if implied && turn.batch.len() == 1 {
+            turn.mark(0);
+        }
+        turn
+    }
+
+    /// A turn without messages: `start`, `migrate`, `stop`. `cause` is what its ids are derived from; none: it may
+    /// read but not send.
+    pub fn alone(cause: Option<MessageId>, accepted_ns: u64) -> Self {
+        Self { own_cause: cause, accepted_ns, ..Self::default() }
+    }
+
+    /// The batch.
+    pub fn batch(&self) -> &[Message] {
+        &self.batch
+    }
+
+    /// The message that was begun last.
+    pub fn current(&self) -> Option<&Message> {
+        self.marks.last().and_then(|mark| self.batch.get(mark.index as usize))
+    }
+
+    /// The cause of what is asked for now.
+    pub fn cause(&self) -> Option<MessageId> {
+        self.current().map(|message| message.id).or(self.own_cause)
+    }
+
+    /// When the host took what is the cause now.
+    pub fn accepted_ns(&self) -> u64 {
+        self.current().map_or_else(
+            || self.batch.first().map_or(self.accepted_ns, |message| message.accepted_ns),
+            |message| message.accepted_ns,
+        )
+    }
+
+    /// Hops of the cause now.
+    pub fn hops(&self) -> u32 {
+        self.current().map_or(0, |message| message.hops)
+    }
+
+    /// The id of the next effect of this cause; none before `begin`.
+    pub fn next_id(&mut self, lineage: Lineage) -> Option<MessageId> {
+        let id = MessageId::derive(self.cause()?, lineage, self.ordinal);
+        self.ordinal = self.ordinal.wrapping_add(1);
+        Some(id)
+    }
+
+    /// From here on everything belongs to the message at `index`.
+    pub fn begin(&mut self, index: u32) -> Result<(), OutOfOrder> {
+        let last = self.marks.last().map(|mark| mark.index);
+        // An implied begin of a batch of one may be said again before anything was asked for.
+        if last == Some(index) && self.ordinal == 0 && self.undo.is_empty() && self.batch.len() == 1 {
+            return Ok(());
+        }
+        if index as usize >= self.batch.len() || last.is_some_and(|last| index <= last) {
+            return Err(OutOfOrder::Begin(index));
+        }
+        self.take_back_refused();
+        self.mark(index);
+        Ok(())
+    }
+
+    /// What was asked for after a refusal, before the next `begin`, has no cause that stands: it does not leave.
+    fn take_back_refused(&mut self) {
+        if let (Some(mark), Some((refused, _))) = (self.marks.last().copied(), self.refused.last())
+            && mark.index == *refused
+        {
+            self.take_back(mark);
+        }
+    }
+
+    fn mark(&mut self, index: u32) {
+        self.ordinal = 0;
+        self.marks.push(Mark { index, effects: self.effects.len(), undo: self.undo.len() });
+    }
+
+    /// Takes back what was asked for since `begin(index)`.
+    pub fn refuse(&mut self, index: u32, why: Refusal) -> Result<(), OutOfOrder> {
+        let mark = self.marks.last().copied().filter(|mark| mark.index == index).ok_or(OutOfOrder::Refuse(index))?;
+        if self.refused.last().is_some_and(|(last, _)| *last == index) {
+            return Err(OutOfOrder::Refuse(index));
+        }
+        self.take_back(mark);
+        self.refused.push((index, why));
+        Ok(())
+    }
+
+    fn take_back(&mut self, mark: Mark) {
+        self.undone.extend(self.effects.drain(mark.effects.min(self.effects.len())..));
+        while self.undo.len() > mark.undo {
+            let Some((key, before)) = self.undo.pop() else { break };
+            match before {
+                Some(value) => self.overlay.insert(key, value),
+                None => self.overlay.remove(&key),
+            };
+        }
+    }
+
+    /// Adds an effect under the cause that is current.
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// What this turn has asked for so far.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// Writes a value, or removes the key.
+    pub fn write(&mut self, key: Bytes, value: Option<Bytes>) {
+        let before = self.overlay.insert(key.clone(), value);
+        self.undo.push((key, before));
+    }
+
+    /// What this turn has written under a key: `Some(None)` is a removal.
+    pub fn written(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.overlay.get(key)
+    }
+
+    /// What this turn has written, in the order of the keys.
+    pub fn overlay(&self) -> &BTreeMap<Bytes, Option<Bytes>> {
+        &self.overlay
+    }
+
+    /// The turn ended well, after `handled` messages from the front.
+    pub fn seal(mut self, handled: u32) -> Result<Sealed, (OutOfOrder, Box<Self>)> {
+        if handled as usize > self.batch.len() {
+            return Err((OutOfOrder::Handled(handled), Box::new(self)));
+        }
+        self.take_back_refused();
+        while let Some(mark) = self.marks.pop() {
+            if mark.index >= handled {
+                self.take_back(mark);
+            }
+        }
+        self.refused.retain(|(index, _)| *index < handled);
+        let rest = self.batch.split_off(handled as usize);
+        Ok(Sealed {
+            handled: self.batch,
+            rest,
+            effects: self.effects,
+            writes: self.overlay,
+            refused: self.refused,
+            undone: self.undone,
+        })
+    }
+
+    /// The turn failed: its batch comes again, its effects are taken back.
+    pub fn fail(mut self) -> (Vec<Message>, Vec<Effect>) {
+        self.undone.append(&mut self.effects);
+        (self.batch, self.undone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Channel, Class};
+
+    fn message(id: u128) -> Message {
+        Message {
+            id: MessageId(id),
+            sender: AgentId::OUTSIDE,
+            kind: Name::new("k").unwrap(),
+            channel: Channel::Events,
+            class: Class::Tell,
+            failed_turns: 0,
+            hops: 0,
+            accepted_ns: id as u64,
+            row: None,
+            body: Bytes::new(),
+            rare: None,
+        }
+    }
+
+    fn over(count: u128) -> Turn {
+        Turn::over((1..=count).map(message).collect(), false)
+    }
+
+    fn exit(text: &str) -> Effect {
+        Effect::Exit(ExitReason::Error(text.into()))
+    }
+
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn ids_do_not_depend_on_the_batch() {
+        let mut long = over(3);
+        long.begin(0).unwrap();
+        long.next_id(Lineage(1)).unwrap();
+        long.begin(2).unwrap();
+        let in_batch = long.next_id(Lineage(1)).unwrap();
+        let mut short = Turn::over(vec![message(3)], true);
+        assert_eq!(short.next_id(Lineage(1)), Some(in_batch));
+    }
+
+    #[test]
+    fn a_refusal_takes_back_only_its_own_message() {
+        let mut turn = over(3);
+        turn.begin(0).unwrap();
+        turn.push(exit("first"));
+        turn.write(key("a"), Some(key("1")));
+        turn.begin(1).unwrap();
+        turn.push(exit("second"));
+        turn.write(key("a"), Some(key("2")));
+        turn.write(key("b"), Some(key("2")));
+        turn.refuse(1, Refusal::Failed("no".into())).unwrap();
+        turn.push(exit("after the refusal"));
+        turn.begin(2).unwrap();
+        turn.push(exit("third"));
+        let sealed = turn.seal(3).unwrap();
+        assert_eq!(sealed.handled.len(), 3);
+        assert_eq!(sealed.effects.len(), 2);
+        assert_eq!(sealed.undone.len(), 2);
+        assert_eq!(sealed.writes.get("a".as_bytes()), Some(&Some(key("1"))));
+        assert_eq!(sealed.writes.get("b".as_bytes()), None);
+    }
+
+    #[test]
+    fn what_was_not_dealt_with_comes_again_without_its_effects() {
+        let mut turn = over(3);
+        for index in 0..3 {
+            turn.begin(index).unwrap();
+            turn.push(exit("x"));
+        }
+        let sealed = turn.seal(1).unwrap();
+        assert_eq!((sealed.handled.len(), sealed.rest.len()), (1, 2));
+        assert_eq!((sealed.effects.len(), sealed.undone.len()), (1, 2));
+    }
+
+    #[test]
+    fn the_order_of_begin_and_refuse_is_enforced() {
+        let mut turn = over(2);
+        assert_eq!(turn.refuse(0, Refusal::Failed(String::new())), Err(OutOfOrder::Refuse(0)));
+        turn.begin(1).unwrap();
+        assert_eq!(turn.begin(0), Err(OutOfOrder::Begin(0)));
+        assert_eq!(turn.begin(2), Err(OutOfOrder::Begin(2)));
+        assert!(turn.next_id(Lineage(0)).is_some());
+        assert!(turn.seal(3).is_err());
+    }
+
+    #[test]
+    fn nothing_can_be_sent_before_begin() {
+        assert_eq!(over(2).next_id(Lineage(0)), None);
+        assert!(Turn::alone(Some(MessageId(5)), 0).next_id(Lineage(0)).is_some());
+    }
+}

@@ -1,0 +1,112 @@
+//! What can go wrong for whoever embeds or operates a host: each with a stable code.
+
+use skep_core::{AskFailure, Name, SendError};
+
+/// An operation of the host failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The specification contradicts itself; all that was found, one a line.
+    #[error("the hive cannot be built: {}", .0.join("; "))]
+    Spec(Vec<String>),
+    /// The sandbox cannot be set up, or a plugin cannot be used.
+    #[error(transparent)]
+    Engine(#[from] skep_engine::Error),
+    /// The store cannot do it.
+    #[error(transparent)]
+    Store(#[from] skep_store::Error),
+    /// There is no agent of that name.
+    #[error("there is no agent {agent}{}", suggestion(.similar))]
+    NoAgent {
+        /// What was asked for, safe to show.
+        agent: String,
+        /// A name that is like it.
+        similar: Option<Name>,
+    },
+    /// There is no such plugin.
+    #[error("there is no plugin {0}")]
+    NoPlugin(String),
+    /// There is no such dead letter.
+    #[error("there is no dead letter {0}")]
+    NoDeadLetter(String),
+    /// The name is taken.
+    #[error("there is an agent {0} already")]
+    AlreadyStarted(Name),
+    /// Another swap of the same agent is under way.
+    #[error("a swap of {0} is under way")]
+    SwapInProgress(String),
+    /// The swap failed and the old one goes on.
+    #[error("the swap failed in {phase}, and the old version goes on: {detail}")]
+    SwapFailed {
+        /// prepare, suspend, migrate or commit.
+        phase: &'static str,
+        /// What went wrong.
+        detail: String,
+    },
+    /// An agent's first start failed.
+    #[error("agent {agent} did not start: {reason}")]
+    StartFailed {
+        /// Which.
+        agent: Name,
+        /// Why.
+        reason: String,
+    },
+    /// A message was not taken.
+    #[error("agent {agent} did not take the message: {cause}")]
+    Send {
+        /// The receiver, safe to show.
+        agent: String,
+        /// Why.
+        cause: SendError,
+    },
+    /// An ask ended without a reply.
+    #[error("agent {agent} did not reply: {cause}")]
+    Ask {
+        /// The receiver, safe to show.
+        agent: String,
+        /// Why.
+        cause: AskFailure,
+    },
+    /// The host is ending.
+    #[error("the host is ending")]
+    Stopping,
+}
+
+fn suggestion(similar: &Option<Name>) -> String {
+    similar.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}?"))
+}
+
+impl Error {
+    /// The stable code, with a page of its own in docs/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Spec(_) => "E_HIVE_INVALID",
+            Self::Engine(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::NoAgent { .. } => "E_NO_AGENT",
+            Self::NoPlugin(_) => "E_NO_PLUGIN",
+            Self::NoDeadLetter(_) => "E_NO_DEAD_LETTER",
+            Self::AlreadyStarted(_) => "E_ALREADY_STARTED",
+            Self::SwapInProgress(_) => "E_SWAP_IN_PROGRESS",
+            Self::SwapFailed { .. } => "E_SWAP_FAILED",
+            Self::StartFailed { .. } => "E_START_FAILED",
+            Self::Send { cause, .. } => match cause {
+                SendError::Full => "E_MAILBOX_FULL",
+                SendError::Absent => "E_NO_AGENT",
+                SendError::Denied(_) => "E_DENIED",
+                SendError::TooLarge(_) => "E_TOO_LARGE",
+                SendError::Limit(_) => "E_LIMIT",
+                _ => "E_INVALID_MESSAGE",
+            },
+            Self::Ask { cause, .. } => match cause {
+                AskFailure::NotSent(_) => "E_NOT_SENT",
+                AskFailure::Refused(_) => "E_REFUSED",
+                AskFailure::Timeout => "E_TIMEOUT",
+                AskFailure::Down(_) => "E_AGENT_DOWN",
+                AskFailure::DeadLetter => "E_DEAD_LETTER",
+                _ => "E_CALL_CYCLE",
+            },
+            Self::Stopping => "E_HOST_STOPPING",
+        }
+    }
+}
