@@ -3,9 +3,13 @@
 //! Never here: I/O, clocks, threads, async, randomness, wasmtime, NATS or a database. Time enters as a number, and what
 //! is decided here is performed by `skep-runtime`.
 
+pub mod agent;
+pub mod ask;
+pub mod clock;
 pub mod event;
 pub mod exit;
 pub mod id;
+pub mod mailbox;
 pub mod message;
 pub mod name;
 pub mod spec;
