@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::id::MessageId;
+use crate::id::{MessageId, TurnId};
 use crate::mailbox::{BatchRoom, Mailbox, Room};
 use crate::message::{Channel, Message};
 use crate::spec::{Budget, Durability};
@@ -67,8 +67,10 @@ pub struct Agent {
     /// Messages whose failure has been counted as an exit already.
     counted: HashSet<MessageId>,
     failures: VecDeque<(u64, MessageId)>,
-    /// Turns that began before the last undoing are void.
-    undoings: u32,
+    /// A commit has failed, and no turn runs until everything uncommitted has come back.
+    undoing: bool,
+    /// Batches that have come back meanwhile, by the number of their turn.
+    undone: Vec<(TurnId, Vec<Message>)>,
     durability: Durability,
     budget: Budget,
     /// The most messages that the guest takes at once; 0 is the host's choice.
@@ -90,7 +92,8 @@ impl Agent {
             singles: 0,
             counted: HashSet::new(),
             failures: VecDeque::new(),
-            undoings: 0,
+            undoing: false,
+            undone: Vec::new(),
             durability,
             budget,
             guest_batch_max: 0,
@@ -141,6 +144,7 @@ impl Agent {
     /// Whether it should be put into the queue of runnable agents now. Says yes once, until the next turn.
     pub fn wake(&mut self) -> bool {
         let wakes = self.gate == Gate::Open
+            && !self.undoing
             && !self.running
             && !self.queued
             && !self.mailbox.is_empty()
@@ -152,7 +156,7 @@ impl Agent {
     /// The next batch, if it may run now. A turn has begun, unless it is none.
     pub fn begin_turn(&mut self) -> Option<Vec<Message>> {
         self.queued = false;
-        if self.gate != Gate::Open || self.running || self.mailbox.is_empty() {
+        if self.gate != Gate::Open || self.undoing || self.running || self.mailbox.is_empty() {
             return None;
         }
         let batch = self.mailbox.take(self.batch_room());
@@ -171,11 +175,6 @@ impl Agent {
             self.budget.batch_messages_max.min(by_guest).min(u32::try_from(by_cost).unwrap_or(u32::MAX)).max(1)
         };
         BatchRoom { messages_max, bytes_max: self.budget.batch_bytes_max }
-    }
-
-    /// The number of undoings so far: a turn remembers it, and is void if it has changed by its end.
-    pub fn undoings(&self) -> u32 {
-        self.undoings
     }
 
     /// The turn ended well. What it did not deal with comes again. `waits` says that its commit is still to come.
@@ -198,20 +197,30 @@ impl Agent {
         self.ahead = self.ahead.saturating_sub(1);
     }
 
+    /// Everything that is not committed is to come back: a commit has failed.
+    pub fn undo(&mut self) {
+        self.undoing = true;
+    }
+
     /// A turn was undone through no fault of its messages (a failed commit, a swap, a stop): they come again in their
-    /// old order, and no attempt is counted. Batches of several undone turns are given back last turn first.
-    pub fn turn_undone(&mut self, batch: Vec<Message>, was_running: bool) {
+    /// old order, and no attempt is counted. While an undoing is under way they wait until all have come back, since
+    /// the batch of the earliest turn must stand first.
+    pub fn turn_undone(&mut self, turn: TurnId, batch: Vec<Message>, was_running: bool) {
         if was_running {
             self.running = false;
         } else {
             self.ahead = self.ahead.saturating_sub(1);
         }
-        self.mailbox.put_back(batch);
-    }
-
-    /// Everything that has not been committed is void from now on.
-    pub fn undo_uncommitted(&mut self) {
-        self.undoings = self.undoings.wrapping_add(1);
+        self.undone.push((turn, batch));
+        if self.undoing && !self.is_quiet() {
+            return;
+        }
+        self.undoing = false;
+        let mut undone = std::mem::take(&mut self.undone);
+        undone.sort_by_key(|(turn, _)| std::cmp::Reverse(*turn));
+        for (_, batch) in undone {
+            self.mailbox.put_back(batch);
+        }
     }
 
     /// The turn failed. A batch comes again one by one and counts no attempt; a single message counts one.
@@ -418,6 +427,26 @@ mod tests {
         assert!(!agent.wake());
         agent.committed();
         assert!(agent.wake());
+    }
+
+    #[test]
+    fn undone_turns_come_back_in_their_old_order() {
+        let mut agent = agent(Durability::Full, 0);
+        let mut batches = Vec::new();
+        for turn in 1..=3u64 {
+            agent.notice(message(turn.into())).unwrap();
+            batches.push((TurnId(turn), agent.begin_turn().unwrap()));
+            if turn < 3 {
+                agent.turn_done(Vec::new(), 1, 0, true);
+            }
+        }
+        agent.undo();
+        assert!(!agent.wake());
+        for (turn, batch) in batches {
+            agent.turn_undone(turn, batch, turn == TurnId(3));
+        }
+        assert!(agent.wake());
+        assert_eq!(run(&mut agent), [1, 2, 3]);
     }
 
     #[test]
