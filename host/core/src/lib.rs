@@ -12,8 +12,13 @@ pub mod id;
 pub mod mailbox;
 pub mod message;
 pub mod name;
+pub mod registry;
+pub mod similar;
 pub mod spec;
+pub mod timer;
+pub mod topic;
 pub mod turn;
+pub mod wait;
 
 pub use exit::ExitReason;
 pub use id::{AgentId, Digest, Incarnation, Lineage, MessageId, Seq, TurnId};
