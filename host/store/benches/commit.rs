@@ -1,0 +1,2 @@
+//! placeholder while the crate is being written
+fn main() {}
