@@ -245,6 +245,8 @@ pub enum What {
         name: String,
         /// The span around it, 0 for none.
         parent: u32,
+        /// How long it was open.
+        duration_ns: u64,
     },
 }
 
@@ -363,7 +365,11 @@ impl What {
                 vec![("form", text(form)), ("name", text(name)), ("value", Value::Float(*value))]
             }
             Self::Custom { name, fields } => vec![("name", text(name)), ("fields", Value::Text(joined(fields)))],
-            Self::Span { name, parent } => vec![("name", text(name)), ("parent", Value::Number((*parent).into()))],
+            Self::Span { name, parent, duration_ns } => vec![
+                ("name", text(name)),
+                ("parent", Value::Number((*parent).into())),
+                ("duration_ns", Value::Number(*duration_ns)),
+            ],
             Self::HiveStarted
             | Self::HiveStopping
             | Self::AgentStarting
