@@ -6,7 +6,7 @@ use skep_core::AgentId;
 
 use crate::error::Error;
 
-/// Who is subscribed to what. A publisher asks for the subscribers and sends to each: so that a published message has its
+/// Who is subscribed to what. A publisher asks for the subscribers and sends to each: so a published message has its
 /// place reserved, is part of its turn's commit and is as durable as its two ends, as every other message.
 ///
 /// Every method returns at once and has taken effect then. Whoever also reaches other hosts makes the interest of this
@@ -21,8 +21,8 @@ pub trait Bus: Send + Sync {
     /// Ends all subscriptions of an agent, and says how many there were.
     fn remove(&self, agent: AgentId) -> usize;
 
-    /// The agents of this host whose patterns stand for the topic, each once, ascending, in place of what was in `found`.
-    /// What is not a valid topic is nobody's.
+    /// Puts the agents of this host whose patterns stand for the topic into `found`, in place of what was there: each
+    /// once, ascending. What is not a valid topic is nobody's.
     fn subscribers(&self, topic: &str, found: &mut Vec<AgentId>);
 
     /// The patterns of an agent, in order.

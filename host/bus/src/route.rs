@@ -1,4 +1,4 @@
-//! Which channel a message goes on, and which rule said so. Never looks at a body: its size does not change the channel.
+//! Which channel a message goes on, and which rule said so. Never looks at a body: its size changes nothing.
 
 use skep_core::{Channel, Name};
 

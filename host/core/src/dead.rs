@@ -58,8 +58,8 @@ impl DeadLetters {
         Self { room, letters: BTreeMap::new(), places: BTreeMap::new(), next_place: 0, bytes: 0, dropped: 0 }
     }
 
-    /// Adds a letter, in place of one of the same message. Returns what had to make place for it, the oldest first; that
-    /// may be the letter itself, if it is larger than all the room.
+    /// Adds a letter, in place of one of the same message. Returns what had to make place for it, the oldest first;
+    /// that may be the letter itself, if it is larger than all the room.
     pub fn push(&mut self, letter: DeadLetter) -> Vec<DeadLetter> {
         self.remove(letter.message.id);
         self.bytes += letter.weight_bytes();

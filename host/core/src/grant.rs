@@ -42,8 +42,8 @@ pub enum BadGrant {
     },
 }
 
-/// The grants of one agent. Cheap to clone; many agents share the lists. What is denied is denied with a text that names
-/// the grant, its agent and what it lacks: safe to show, for what it holds are names and valid topics.
+/// The grants of one agent. Cheap to clone; many agents share the lists. What is denied is denied with a text that
+/// names the grant, its agent and what it lacks, and is safe to show.
 #[derive(Clone, Debug)]
 pub struct Granted {
     own: Name,

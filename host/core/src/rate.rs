@@ -44,8 +44,10 @@ impl Bucket {
 
     /// How long `count` take to be filled again, rounded up; none: for ever.
     fn cost_ns(&self, count: u64) -> Option<u64> {
-        let work = u128::from(count) * u128::from(SECOND_NS);
-        let cost = work.checked_add(u128::from(self.per_s_max.saturating_sub(1)))?.checked_div(u128::from(self.per_s_max))?;
+        if self.per_s_max == 0 {
+            return None;
+        }
+        let cost = (u128::from(count) * u128::from(SECOND_NS)).div_ceil(u128::from(self.per_s_max));
         Some(u64::try_from(cost).unwrap_or(u64::MAX))
     }
 

@@ -9,14 +9,17 @@ use crate::name::Name;
 use crate::similar::closest;
 use crate::turn::Profile;
 
+/// The most names that are looked through for one that is similar: 30 ms.
+pub const SIMILAR_NAMES_MAX: usize = 100_000;
+
 /// The names of a host's agents and what they say of themselves.
 ///
-/// The two hash maps are only ever asked for a key, or looked through where order does not matter, so that the result
-/// of every method depends on the contents alone.
+/// The hash map is only ever asked for a key, or looked through where order does not matter: the result of every method
+/// depends on the contents alone. An agent that says nothing takes about 110 bytes beside its name.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     ids: HashMap<Name, AgentId>,
-    agents: HashMap<AgentId, Entry>,
+    agents: BTreeMap<AgentId, Entry>,
     capabilities: Index,
     protocols: Index,
     groups: Index,
@@ -168,8 +171,12 @@ impl Registry {
         members.range::<Name, _>((start, Unbounded)).take(count_max).map(|(_, id)| *id).collect()
     }
 
-    /// For "did you mean": the name that is most like the text. Looks at every name, so only for errors.
+    /// For "did you mean": the name that is most like the text. Looks at every name, so it is for errors only, and none
+    /// is suggested among more than `SIMILAR_NAMES_MAX`.
     pub fn similar(&self, text: &str) -> Option<Name> {
+        if self.ids.len() > SIMILAR_NAMES_MAX {
+            return None;
+        }
         let nearest = closest(text, self.ids.keys().map(Name::as_str))?;
         self.ids.get_key_value(nearest).map(|(name, _)| name.clone())
     }

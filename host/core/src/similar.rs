@@ -1,19 +1,20 @@
 //! Did you mean: the known word that is most like one that is unknown. Never a search: it is for messages about errors.
 
-/// The longest word that is compared, in characters: beyond that nobody mistypes, and comparing costs the square.
-const CHARS_MAX: usize = 64;
+/// The longest word that is compared, in bytes: beyond that nobody mistypes, and comparing costs the square.
+const BYTES_MAX: usize = 64;
 
 /// Of the candidates the one that is nearest to the text, the first in their own order among equals. None if all need
-/// more changes than a third of the text's length, at most 3. Looks at every candidate.
+/// more changes than a third of the text's length, at most 3. Compares bytes, for names have no others than ASCII, and
+/// looks at every candidate.
 pub fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted: Vec<char> = text.chars().take(CHARS_MAX + 1).collect();
-    if wanted.len() > CHARS_MAX {
+    let wanted = text.as_bytes();
+    if wanted.len() > BYTES_MAX {
         return None;
     }
     let mut best: Option<(usize, &'a str)> = None;
     let mut changes_max = (wanted.len() / 3).clamp(1, 3);
     for candidate in candidates {
-        let Some(changes) = changes(&wanted, candidate, changes_max) else { continue };
+        let Some(changes) = changes(wanted, candidate.as_bytes(), changes_max) else { continue };
         let nearest = (changes, candidate);
         if best.is_none_or(|best| nearest < best) {
             changes_max = changes;
@@ -23,19 +24,18 @@ pub fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     best.map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be inserted, removed or replaced; none if more than allowed.
-fn changes(wanted: &[char], candidate: &str, changes_max: usize) -> Option<usize> {
-    // A character has at most four bytes, so this needs no count of characters.
-    if candidate.len() > (wanted.len() + changes_max) * 4 || candidate.len() + changes_max < wanted.len() {
+/// How many bytes must be inserted, removed or replaced; none if more than allowed.
+fn changes(wanted: &[u8], candidate: &[u8], changes_max: usize) -> Option<usize> {
+    if candidate.len().abs_diff(wanted.len()) > changes_max {
         return None;
     }
-    let mut row: Vec<usize> = (0..=wanted.len()).collect();
-    for (line, character) in candidate.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
+    // What it takes to come from the candidate so far to each beginning of what is wanted.
+    let mut row: [usize; BYTES_MAX] = std::array::from_fn(|index| index + 1);
+    for (line, byte) in candidate.iter().enumerate() {
+        let (mut diagonal, mut left) = (line, line + 1);
         let mut least = left;
-        for (cell, other) in row.iter_mut().skip(1).zip(wanted) {
-            let replaced = diagonal + usize::from(*other != character);
+        for (cell, other) in row.iter_mut().zip(wanted) {
+            let replaced = diagonal + usize::from(other != byte);
             diagonal = *cell;
             left = replaced.min(left + 1).min(diagonal + 1);
             *cell = left;
@@ -44,11 +44,9 @@ fn changes(wanted: &[char], candidate: &str, changes_max: usize) -> Option<usize
         if least > changes_max {
             return None;
         }
-        if let Some(first) = row.first_mut() {
-            *first = line + 1;
-        }
     }
-    row.last().copied().filter(|changes| *changes <= changes_max)
+    let all = row.get(..wanted.len()).and_then(<[usize]>::last).copied().unwrap_or(candidate.len());
+    (all <= changes_max).then_some(all)
 }
 
 #[cfg(test)]
@@ -83,7 +81,7 @@ mod tests {
     }
 
     /// The textbook's definition.
-    fn slow(a: &[char], b: &[char]) -> usize {
+    fn slow(a: &[u8], b: &[u8]) -> usize {
         match (a, b) {
             ([], rest) | (rest, []) => rest.len(),
             ([x, a1 @ ..], [y, b1 @ ..]) if x == y => slow(a1, b1),
@@ -93,10 +91,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_changes_are_those_of_the_definition(a in "[abü]{0,6}", b in "[abü]{0,6}", changes_max in 0usize..5) {
-            let wanted: Vec<char> = a.chars().collect();
-            let expected = slow(&wanted, &b.chars().collect::<Vec<_>>());
-            let got = changes(&wanted, &b, changes_max);
+        fn the_changes_are_those_of_the_definition(a in "[abc]{0,6}", b in "[abc]{0,6}", changes_max in 0usize..5) {
+            let expected = slow(a.as_bytes(), b.as_bytes());
+            let got = changes(a.as_bytes(), b.as_bytes(), changes_max);
             prop_assert_eq!(got, (expected <= changes_max).then_some(expected));
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::id::AgentId;
 use crate::name::Name;
 
-/// All timers of a host: nanoseconds since 1970, so that they may outlive it. Memory is that of the timers that are set.
+/// All timers of a host, in nanoseconds since 1970, so that they may outlive it. Memory is that of the timers set.
 ///
 /// A timer fires when time has reached it, once, however far time has jumped. If time goes back it waits for longer,
 /// and does not fire again what has fired.

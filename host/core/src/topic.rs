@@ -4,7 +4,6 @@
 //! word, and `>` as its last word, which stands for one or more. (The syntax of NATS subjects, with fewer letters.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::name::shown;
@@ -103,13 +102,13 @@ struct Node<S> {
     rest: BTreeSet<S>,
 }
 
-impl<S: Copy + Eq + Ord + Hash> Default for Topics<S> {
+impl<S: Copy + Ord> Default for Topics<S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<S: Copy + Eq + Ord + Hash> Topics<S> {
+impl<S: Copy + Ord> Topics<S> {
     /// Without subscriptions.
     pub fn new() -> Self {
         Self { root: Node::new(), patterns: BTreeMap::new() }
