@@ -27,4 +27,7 @@ pub trait Bus: Send + Sync {
 
     /// The patterns of an agent, in order.
     fn patterns_of(&self, agent: AgentId) -> Vec<Arc<str>>;
+
+    /// How many patterns an agent has: they count against its budget of handles.
+    fn count(&self, agent: AgentId) -> usize;
 }

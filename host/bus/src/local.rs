@@ -35,6 +35,10 @@ impl Bus for LocalBus {
     fn patterns_of(&self, agent: AgentId) -> Vec<Arc<str>> {
         self.topics.read().patterns_of(agent).cloned().collect()
     }
+
+    fn count(&self, agent: AgentId) -> usize {
+        self.topics.read().count(agent)
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +63,7 @@ mod tests {
         assert_eq!(bus.subscribe("orders.new", A), Ok(false));
         assert_eq!(subscribers(&bus, "orders.new"), [A, B]);
         assert_eq!(bus.patterns_of(A).iter().map(|pattern| &**pattern).collect::<Vec<_>>(), ["orders.>", "orders.new"]);
+        assert_eq!((bus.count(A), bus.count(B)), (2, 1));
         assert!(bus.unsubscribe("orders.*", B));
         assert!(!bus.unsubscribe("orders.*", B));
         assert_eq!(subscribers(&bus, "orders.new"), [A]);
