@@ -89,7 +89,7 @@ pub trait TurnHost: Send + 'static {
     /// Whether a subscription is granted and within the budget of handles.
     fn may_subscribe(&self, pattern: &str) -> Result<(), SendError>;
     /// Whether one more timer, link, monitor or group is within the budget.
-    fn may_hold(&self, what: Handle) -> Result<(), SendError>;
+    fn may_hold(&mut self, what: Handle) -> Result<(), SendError>;
     /// Checks the grant and reserves the name and the number; `request.id` is ignored.
     fn reserve_child(&mut self, request: &ChildRequest) -> Result<AgentId, SendError>;
     /// Whether that agent was started by this one.

@@ -1,0 +1,275 @@
+//! One agent's instance, and how a turn enters it. A turn goes in with the call and comes back with its end, whatever
+//! that is.
+
+use bytes::Bytes;
+use skep_core::turn::{OutOfOrder, Turn};
+use skep_core::{Digest, ExitReason};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use crate::bindings::Agent;
+use crate::bindings::skep::agent::types as wit;
+use crate::convert;
+use crate::ctx::Ctx;
+use crate::failure::{Failure, from_wasmtime, said};
+use crate::host::TurnHost;
+use crate::pool::Place;
+use crate::ticker::Tick;
+
+/// Ticks until a guest yields for the first time: with one, it would yield after no more than a part of a tick.
+const FIRST_TICKS: u64 = 2;
+
+/// Why `start` is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartReason {
+    /// The first start in this agent's life.
+    Fresh,
+    /// A restart; state is as last committed.
+    Restarted,
+    /// The instance had been dropped to save memory.
+    Woken,
+    /// The first start after a swap from this plugin.
+    Upgraded(Digest),
+}
+
+impl StartReason {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Restarted => "restarted",
+            Self::Woken => "woken",
+            Self::Upgraded(_) => "upgraded",
+        }
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The turn, with what the guest has asked for.
+    pub turn: Turn,
+    /// How many messages were dealt with; after a failure the instance is to be dropped.
+    pub outcome: Result<u32, Failure>,
+    /// Milliseconds that ended while the guest was running.
+    pub cpu_ticks: u64,
+    /// It used at least one whole tick, and let others run meanwhile.
+    pub yielded: bool,
+}
+
+/// An instance of a component, with its host. Memory is that of its store; it holds one place of the pool.
+pub struct Instance<H: TurnHost> {
+    store: Store<Ctx<H>>,
+    agent: Agent,
+    batch_max: u32,
+    sdk: String,
+    /// Given back when the instance is dropped: after the store, so the last field.
+    place: Place,
+}
+
+impl<H: TurnHost> Instance<H> {
+    /// Makes it ready to be entered: asks it how it wants to be entered.
+    pub(crate) async fn described(mut store: Store<Ctx<H>>, agent: Agent, place: Place) -> Result<Self, Failure> {
+        arm(&mut store);
+        let traits = agent.skep_agent_guest().call_describe(&mut store).await;
+        let mut instance = Self { store, agent, batch_max: 0, sdk: String::new(), place };
+        let traits = traits.map_err(|error| instance.failure(&error))?;
+        // What is printed while an instance comes to be belongs to nobody's turn.
+        instance.store.data_mut().end_cause();
+        instance.batch_max = traits.batch_max;
+        instance.sdk = said(&traits.sdk);
+        Ok(instance)
+    }
+
+    /// The host's part of this instance.
+    pub fn host(&self) -> &H {
+        &self.store.data().host
+    }
+
+    /// The host's part of this instance.
+    pub fn host_mut(&mut self) -> &mut H {
+        &mut self.store.data_mut().host
+    }
+
+    /// The most messages in one batch; 0: the guest leaves it to the host.
+    pub fn batch_max(&self) -> u32 {
+        self.batch_max
+    }
+
+    /// What the guest calls its SDK, safe to show.
+    pub fn sdk(&self) -> &str {
+        &self.sdk
+    }
+
+    /// Sum of all its linear memories, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().meter.memory_bytes()
+    }
+
+    /// Gives up a turn that is still inside because the future of its call was dropped: at a limit of wall time. The
+    /// instance ends with it.
+    pub fn abandon(mut self) -> Option<Turn> {
+        self.store.data_mut().close()
+    }
+
+    /// Calls `start`. `config` is a JSON object.
+    pub async fn start(&mut self, turn: Turn, config: &str, why: StartReason) -> Ended {
+        self.open(turn);
+        let from = if let StartReason::Upgraded(digest) = why { digest.to_string() } else { String::new() };
+        let why = match why {
+            StartReason::Fresh => wit::StartReason::Fresh,
+            StartReason::Restarted => wit::StartReason::Restarted,
+            StartReason::Woken => wit::StartReason::Woken,
+            StartReason::Upgraded(_) => wit::StartReason::Upgraded(&from),
+        };
+        let result = self.agent.skep_agent_guest().call_start(&mut self.store, config, why).await;
+        self.close(result.map(|ended| ended.map(|()| 0)))
+    }
+
+    /// Calls `handle` with the batch of the turn. Bodies are copied once: into the guest's memory.
+    pub async fn handle(&mut self, turn: Turn) -> Ended {
+        let rows = match self.rows(&turn) {
+            Ok(rows) => rows,
+            Err(failure) => return Ended { turn, outcome: Err(failure), cpu_ticks: 0, yielded: false },
+        };
+        let count = rows.messages.len();
+        self.open(turn);
+        let names: Vec<(u32, &str)> = rows.names.iter().map(|(number, name)| (*number, name.as_str())).collect();
+        let messages: Vec<wit::Message<'_>> = rows.messages.iter().map(Row::lowered).collect();
+        let result = self.agent.skep_agent_guest().call_handle(&mut self.store, &names, &messages).await;
+        let mut ended = self.close(result);
+        if let Ok(handled) = ended.outcome
+            && handled as usize > count
+        {
+            ended.outcome = Err(OutOfOrder::Handled(handled).into());
+        }
+        ended
+    }
+
+    /// Calls `migrate`, in an instance that has not started yet.
+    pub async fn migrate(&mut self, turn: Turn, from: Digest) -> Ended {
+        self.open(turn);
+        let result = self.agent.skep_agent_guest().call_migrate(&mut self.store, &from.to_string()).await;
+        self.close(result.map(|ended| ended.map(|()| 0)))
+    }
+
+    /// Calls `stop`.
+    pub async fn stop(&mut self, turn: Turn, reason: &ExitReason) -> Ended {
+        self.open(turn);
+        let text = reason.to_string();
+        let reason = convert::exit_reason_to_wit(reason, &text);
+        let result = self.agent.skep_agent_guest().call_stop(&mut self.store, reason).await;
+        self.close(result.map(|ended| ended.map(|()| 0)))
+    }
+
+    fn open(&mut self, turn: Turn) {
+        self.store.data_mut().open(turn);
+        self.store.set_epoch_deadline(FIRST_TICKS);
+    }
+
+    fn close(&mut self, result: wasmtime::Result<Result<u32, wit::TurnError>>) -> Ended {
+        let outcome = match result {
+            Ok(Ok(handled)) => Ok(handled),
+            Ok(Err(wit::TurnError::Unusable(text))) => Err(Failure::TurnError { unusable: true, text: said(&text) }),
+            Ok(Err(wit::TurnError::Failed(text))) => Err(Failure::TurnError { unusable: false, text: said(&text) }),
+            Err(error) => Err(self.failure(&error)),
+        };
+        let ctx = self.store.data_mut();
+        let cpu_ticks = ctx.cpu.used_ticks();
+        let turn = ctx.close().unwrap_or_default();
+        Ended { turn, outcome, cpu_ticks, yielded: cpu_ticks > 0 }
+    }
+
+    fn failure(&mut self, error: &wasmtime::Error) -> Failure {
+        of_store(&mut self.store, error, self.place.live_max())
+    }
+
+    /// The batch in the guest's numbers. Bodies are shared, not copied.
+    fn rows(&mut self, turn: &Turn) -> Result<Rows, Failure> {
+        let ctx = self.store.data_mut();
+        let mut rows = Rows { names: Vec::new(), messages: Vec::with_capacity(turn.batch().len()) };
+        for message in turn.batch() {
+            let numbered = ctx.numbers.of_agent(message.sender, &ctx.host);
+            let sender = numbered.map_err(|halt| from_wasmtime(&halt.into(), 0))?;
+            let kind = ctx.numbers.of_name(&message.kind).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
+            for number in [sender, kind] {
+                if let Some(name) = ctx.numbers.tell(number) {
+                    rows.names.push((number, name));
+                }
+            }
+            rows.messages.push(Row {
+                id: message.id.halves(),
+                sender,
+                kind,
+                channel: convert::channel_to_wit(message.channel),
+                attempt: message.failed_turns + 1,
+                flags: convert::flags(message),
+                body: message.body.clone(),
+            });
+        }
+        Ok(rows)
+    }
+}
+
+/// A batch on its way into a guest.
+struct Rows {
+    names: Vec<(u32, skep_core::Name)>,
+    messages: Vec<Row>,
+}
+
+struct Row {
+    id: (u64, u64),
+    sender: u32,
+    kind: u32,
+    channel: wit::Channel,
+    attempt: u32,
+    flags: wit::MessageFlags,
+    body: Bytes,
+}
+
+impl Row {
+    fn lowered(&self) -> wit::Message<'_> {
+        wit::Message {
+            id: self.id,
+            sender: self.sender,
+            kind: self.kind,
+            channel: self.channel,
+            attempt: self.attempt,
+            flags: self.flags,
+            body: &self.body,
+        }
+    }
+}
+
+/// Sets a new store's limits and its clock. Before it is instantiated, so that not even that can run for ever.
+pub(crate) fn guard<H: TurnHost>(store: &mut Store<Ctx<H>>, limits: &crate::limits::Limits) {
+    store.limiter(|ctx| &mut ctx.meter);
+    // One body or value must fit, and what is around it.
+    let body_bytes_max = store.data().body_bytes_max as usize;
+    store.set_hostcall_fuel(body_bytes_max.saturating_add(limits.call_bytes_max as usize));
+    store.set_max_component_handles(limits.handles_max as usize);
+    store.epoch_deadline_callback(|mut store| match store.data_mut().cpu.tick() {
+        Tick::Yield => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+        Tick::Stop => Ok(UpdateDeadline::Interrupt),
+    });
+    arm(store);
+}
+
+fn arm<H: TurnHost>(store: &mut Store<Ctx<H>>) {
+    store.set_epoch_deadline(FIRST_TICKS);
+}
+
+/// What wasmtime reports, in the light of what the store's books say.
+pub(crate) fn of_store<H: TurnHost>(store: &mut Store<Ctx<H>>, error: &wasmtime::Error, live_max: u32) -> Failure {
+    let ctx = store.data_mut();
+    if ctx.cpu.is_used_up() {
+        return Failure::Deadline { ms: ctx.cpu.ms_max() };
+    }
+    let max_bytes = ctx.meter.memory_bytes_max();
+    // Whoever gets no memory gives up in one way or another; the memory is the reason.
+    if let Some(wanted_bytes) = ctx.meter.take_exceeded()
+        && (error.is::<Trap>() || !error.is::<crate::failure::Halt>())
+    {
+        return Failure::Memory { wanted_bytes, max_bytes };
+    }
+    from_wasmtime(error, live_max)
+}

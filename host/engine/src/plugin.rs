@@ -1,0 +1,69 @@
+//! A component file in memory: read once, so that what is checked is what is run, whatever happens to the file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use skep_core::Digest;
+use skep_core::name::shown;
+
+use crate::error::Error;
+use crate::looks;
+
+/// What is shown of a path, in characters.
+const PATH_CHARS_MAX: usize = 256;
+
+/// The bytes of a component file, its digest, and where it was.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// All of the file.
+    pub bytes: Bytes,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// Where the file was.
+    pub path: PathBuf,
+}
+
+impl Plugin {
+    /// From bytes that are in memory already. `path` is for messages.
+    pub fn from_bytes(bytes: Bytes, path: &Path) -> Self {
+        let digest = Digest(Sha256::digest(&bytes).into());
+        Self { bytes, digest, path: path.to_owned() }
+    }
+
+    /// Reads a file that is at most so large, and checks that it is a component and the one that is expected.
+    pub(crate) fn load(path: &Path, bytes_max: u64, expect: Option<Digest>) -> Result<Self, Error> {
+        let plugin = read(path, bytes_max).map(|bytes| Self::from_bytes(bytes, path))?;
+        match expect {
+            Some(expected) if expected != plugin.digest => Err(Error::Digest { expected, found: plugin.digest }),
+            _ => looks::like_component(&plugin.bytes).map(|()| plugin),
+        }
+    }
+}
+
+/// A path for messages.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(&path.to_string_lossy(), PATH_CHARS_MAX)
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Bytes, Error> {
+    let io = |error: std::io::Error| Error::Io(error.to_string());
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
+    if !metadata.is_file() {
+        let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
+        return Err(Error::Io(what.to_owned()));
+    }
+    if metadata.len() > bytes_max {
+        return Err(Error::TooLarge { bytes: metadata.len(), bytes_max });
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // It may have grown since.
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Error::TooLarge { bytes: bytes.len() as u64, bytes_max });
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,1 @@
+//! The control of the bench: bare wasmtime with a host that does nothing.
