@@ -50,6 +50,11 @@ impl Asks {
         self.open.remove(&ask)
     }
 
+    /// An ask that waits.
+    pub fn get(&self, ask: MessageId) -> Option<OpenAsk> {
+        self.open.get(&ask).copied()
+    }
+
     /// Whether an ask waits.
     pub fn is_open(&self, ask: MessageId) -> bool {
         self.open.contains_key(&ask)

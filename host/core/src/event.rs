@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::exit::ExitReason;
 use crate::id::{AgentId, Digest, Incarnation, MessageId, TurnId};
-use crate::message::{Channel, DeadReason};
+use crate::message::DeadReason;
 use crate::name::Name;
 
 /// One thing that happened, and where.

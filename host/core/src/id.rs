@@ -41,10 +41,15 @@ impl MessageId {
 
     /// The id that stands for a text: a client's message id, say, together with the client's name.
     pub fn of_text(space: &str, text: &str) -> Self {
-        let mut bytes = Vec::with_capacity(space.len() + 1 + text.len());
+        Self::of_bytes(space, text.as_bytes())
+    }
+
+    /// As `of_text`, for bytes.
+    pub fn of_bytes(space: &str, content: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(space.len() + 1 + content.len());
         bytes.extend_from_slice(space.as_bytes());
         bytes.push(0);
-        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(content);
         Self(xxh3_128(&bytes))
     }
 

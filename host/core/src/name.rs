@@ -1,7 +1,7 @@
 //! Names of agents, kinds, topics and keys: what is allowed, and how foreign text is made safe to show.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The longest name, in bytes: it is a row's key and a table's column.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -31,6 +31,18 @@ impl Name {
             return Ok(Self(text.into()));
         };
         Err(BadName { text: text.to_owned(), why })
+    }
+
+    /// The kind of every answer.
+    pub fn reply() -> Self {
+        static REPLY: OnceLock<Name> = OnceLock::new();
+        REPLY.get_or_init(|| Self("reply".into())).clone()
+    }
+
+    /// The kind of every notice that another agent has ended.
+    pub fn down() -> Self {
+        static DOWN: OnceLock<Name> = OnceLock::new();
+        DOWN.get_or_init(|| Self("down".into())).clone()
     }
 
     /// The text.

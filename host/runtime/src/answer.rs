@@ -1,0 +1,109 @@
+//! The ends of asks: whoever asked gets exactly one, from the callee, from its failure, or from the host.
+
+use std::sync::Arc;
+
+use skep_core::ask::Owed;
+use skep_core::event::What;
+use skep_core::{AgentId, AskFailure, Bytes, Class, Lineage, Message, MessageId, Name, Seq};
+use skep_store::Write;
+
+use crate::cell::Cell;
+use crate::hive::Hive;
+use crate::record::failure_word;
+
+/// What the receiver of an ask owes, read off the message.
+pub(crate) fn owed_by(message: &Message) -> Option<Owed> {
+    let Class::Ask { deadline_ns, blocking } = message.class else { return None };
+    Some(Owed {
+        asker: message.sender,
+        deadline_ns,
+        channel: message.channel,
+        blocking,
+        client_id: message.rare.as_ref().and_then(|rare| rare.client_id),
+    })
+}
+
+/// The message that ends an ask of an agent.
+pub(crate) fn answer_message(
+    hive: &Hive,
+    from: AgentId,
+    ask: MessageId,
+    owed: &Owed,
+    result: Result<Bytes, AskFailure>,
+) -> Message {
+    let (failure, body) = match result {
+        Ok(body) => (None, body),
+        Err(failure) => {
+            let text = failure.to_string();
+            (Some(Box::new(failure)), text.into())
+        }
+    };
+    Message {
+        id: MessageId::derive(ask, Lineage(0), 0),
+        sender: from,
+        kind: Name::reply(),
+        channel: owed.channel,
+        class: Class::Answer { ask, failure },
+        failed_turns: 0,
+        hops: 0,
+        accepted_ns: hive.clock.wall_ns(),
+        row: None,
+        body,
+        rare: None,
+    }
+}
+
+/// Ends an ask, whoever asked.
+pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Owed, result: Result<Bytes, AskFailure>) {
+    if let Err(failure) = &result
+        && let Some(cell) = hive.cell(from)
+    {
+        hive.emit_of(&cell, What::AskFailed { why: failure_word(failure) });
+    }
+    if owed.blocking {
+        hive.calls.finish(hive, ask, result);
+    } else if owed.asker == AgentId::OUTSIDE {
+        hive.outside.finish(hive, ask, result);
+    } else {
+        let answer = answer_message(hive, from, ask, owed, result);
+        deliver_answer(hive, owed.asker, ask, answer);
+    }
+}
+
+/// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted.
+pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: Message) {
+    let row = answer.row;
+    let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, row) };
+    let delivered = {
+        let mut mind = cell.mind.lock();
+        match mind.asks.end(ask) {
+            Some(open) => {
+                hive.alarms.ask_ended(open.deadline_ns, asker, ask);
+                mind.agent.deliver(answer, 0).is_ok()
+            }
+            None => false,
+        }
+    };
+    if delivered {
+        hive.wake(&cell);
+    } else {
+        drop_late(hive, Some(&cell), row);
+    }
+}
+
+fn drop_late(hive: &Arc<Hive>, cell: Option<&Arc<Cell>>, row: Option<Seq>) {
+    let scene = cell.map(|cell| cell.scene()).unwrap_or_default();
+    hive.emit(&scene, What::MessageDropped { reason: "late-reply" });
+    hive.commit_later(row.map(|row| Write::TakeMessage { row }).into_iter().collect());
+}
+
+/// The host ends an ask of an agent by itself: its deadline, or the end of who was asked.
+pub(crate) fn fail_ask(hive: &Arc<Hive>, asker: &Arc<Cell>, ask: MessageId, failure: AskFailure) {
+    let open = asker.mind.lock().asks.get(ask);
+    let Some(open) = open else { return };
+    let owed =
+        Owed { asker: asker.id, deadline_ns: open.deadline_ns, channel: open.channel, blocking: false, client_id: None };
+    hive.emit_of(asker, What::AskFailed { why: failure_word(&failure) });
+    let answer = answer_message(hive, open.to, ask, &owed, Err(failure));
+    deliver_answer(hive, asker.id, ask, answer);
+}

@@ -1,0 +1,301 @@
+//! Brings a hive back from its store: agents, what they hold, what they owe, and the messages that nobody has consumed.
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use skep_bus::Bus;
+use skep_core::event::What;
+use skep_core::grant::Granted;
+use skep_core::spec::{AgentSpec, ChildSpec, SupervisorSpec};
+use skep_core::timer::Timer;
+use skep_core::{AgentId, Class, DeadReason, Digest, MessageId, Name, Seq};
+use skep_store::{Entry, Error as StoreError, Space, Store};
+
+use crate::cell::Cell;
+use crate::error::Error;
+use crate::hive::Hive;
+use crate::record::{AskRecord, CallRecord, OwedRecord, ProfileRecord, SeenRecord, TimerRecord, decode, handle, key_id};
+use crate::spawn::{Origin, new_lineage, plant};
+use crate::spec_record::Kept;
+
+/// Records are read in pages of this size.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Messages are read in pages of this many.
+const MESSAGES_AT_ONCE_MAX: usize = 4_096;
+
+/// Looks at every record of an owner in a space. A record that `look` cannot use is a corrupt one.
+pub(crate) fn each_record(
+    store: &Arc<dyn Store>,
+    space: Space,
+    owner: AgentId,
+    mut look: impl FnMut(Entry) -> Result<(), String>,
+) -> Result<(), StoreError> {
+    let mut after: Option<skep_core::Bytes> = None;
+    loop {
+        let page = store.scan(space, owner, b"", after.as_deref(), PAGE_BYTES_MAX)?;
+        after = page.entries.last().map(|entry| entry.key.clone());
+        for entry in page.entries {
+            let place = format!("{space:?} of agent {}", owner.0);
+            look(entry).map_err(|detail| StoreError::Corrupt { place, detail })?;
+        }
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Counts the stored bytes of an agent's state, once after the host has started: budgets are held to it.
+pub(crate) fn count_state(hive: &Hive, cell: &Cell) -> Result<(), String> {
+    let Some(store) = hive.store().filter(|_| cell.is_durable()) else { return Ok(()) };
+    let mut bytes = 0;
+    each_record(store, Space::State, cell.id, |entry| {
+        bytes += (entry.key.len() + entry.value.len()) as u64;
+        Ok(())
+    })
+    .map_err(|error| error.to_string())?;
+    cell.mind.lock().state.bytes = bytes;
+    Ok(())
+}
+
+/// What the store knows of agents, by name.
+pub(crate) fn kept_agents(hive: &Hive) -> Result<HashMap<Name, Kept>, StoreError> {
+    let mut kept = HashMap::new();
+    let Some(store) = hive.store() else { return Ok(kept) };
+    for owner in store.owners(Space::Agent)? {
+        hive.directory.taken_up_to(owner);
+        each_record(store, Space::Agent, owner, |entry| {
+            let found = Kept::read(owner, &entry.value).map_err(|error| error.to_string())?;
+            let name = Name::new(&found.record.name).map_err(|bad| bad.to_string())?;
+            kept.insert(name, found);
+            Ok(())
+        })?;
+    }
+    Ok(kept)
+}
+
+/// Makes the entries of all agents: the declared ones, and those that were added while the hive ran. Returns the
+/// children that the tree does not know yet.
+pub(crate) fn plant_all(hive: &Arc<Hive>) -> Result<Vec<Arc<Cell>>, Error> {
+    let mut kept = kept_agents(hive)?;
+    plant_declared(hive, &hive.spec.root, &mut kept)?;
+    let mut added: Vec<Kept> = Vec::new();
+    for (name, found) in kept {
+        if found.record.ended {
+            hive.directory.rest(name, found.id, found.lineage());
+        } else {
+            added.push(found);
+        }
+    }
+    // In the order in which they were made, so that a parent is there before its child.
+    added.sort_by_key(|found| found.id);
+    added.into_iter().map(|found| plant_added(hive, &found)).collect()
+}
+
+fn plant_declared(
+    hive: &Arc<Hive>,
+    supervisor: &SupervisorSpec,
+    kept: &mut HashMap<Name, Kept>,
+) -> Result<(), Error> {
+    for child in &supervisor.children {
+        match child {
+            ChildSpec::Supervisor(below) => plant_declared(hive, below, kept)?,
+            ChildSpec::Agent(spec) => {
+                let before = kept.remove(&spec.name);
+                plant_one(hive, (**spec).clone(), supervisor.name.clone(), before.as_ref())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn plant_added(hive: &Arc<Hive>, found: &Kept) -> Result<Arc<Cell>, Error> {
+    let spec = found.spec().map_err(|why| Error::Spec(vec![format!("agent {}: {why}", found.record.name)]))?;
+    let supervisor = Name::new(&found.record.supervisor).unwrap_or_else(|_| hive.spec.root.name.clone());
+    plant_one(hive, spec, supervisor, Some(found))
+}
+
+fn plant_one(
+    hive: &Arc<Hive>,
+    spec: AgentSpec,
+    supervisor: Name,
+    before: Option<&Kept>,
+) -> Result<Arc<Cell>, Error> {
+    let refused = |why: String| Error::Spec(vec![why]);
+    let name = spec.name.clone();
+    let granted = Granted::new(name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| refused(bad.to_string()))?;
+    let id = before.map_or_else(|| hive.directory.next_id(), |kept| kept.id);
+    let lineage = before.map_or_else(|| new_lineage(hive, &name, id), Kept::lineage);
+    let parent = before.and_then(|kept| kept.parent(hive));
+    let cell = plant(hive, spec, granted, Origin { id, lineage, supervisor, parent })
+        .map_err(|error| refused(format!("agent {name}: {error}")))?;
+    if let Some(kept) = before {
+        let mut mind = cell.mind.lock();
+        mind.started = kept.record.started;
+        mind.ran = Digest::parse(&kept.record.digest);
+        mind.alone = kept.record.alone;
+    }
+    run_alone(hive, &cell)?;
+    Ok(cell)
+}
+
+/// An agent that was swapped alone runs the version that it was swapped to.
+fn run_alone(hive: &Hive, cell: &Cell) -> Result<(), Error> {
+    let ran = {
+        let mind = cell.mind.lock();
+        mind.ran.filter(|_| mind.alone)
+    };
+    if let (Some(digest), Some(dir)) = (ran, &hive.data_dir) {
+        let plugin = hive.engine.load(&crate::plugins::copy_path(dir, digest), Some(digest))?;
+        *cell.component.lock() = hive.engine.compile(&plugin)?;
+    }
+    Ok(())
+}
+
+/// Brings back what every durable agent holds, owes and waits for, and then the messages.
+pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
+    for cell in hive.directory.all() {
+        subscribe_declared(hive, &cell)?;
+    }
+    let Some(store) = hive.store().cloned() else { return Ok(()) };
+    crate::dead::load(hive)?;
+    for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
+        load_asks(&store, cell)?;
+        load_timers(hive, &store, cell)?;
+        load_handles(hive, &store, cell)?;
+        load_seen(hive, &store, cell)?;
+        load_calls(hive, &store, cell)?;
+    }
+    load_messages(hive, &store)?;
+    for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
+        let open: Vec<_> = cell.mind.lock().asks.open().collect();
+        for (ask, open) in open {
+            hive.alarms.ask_opened(open.deadline_ns, cell.id, ask);
+        }
+    }
+    Ok(())
+}
+
+fn subscribe_declared(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), Error> {
+    for pattern in &cell.spec.subscribe {
+        hive.bus
+            .subscribe(pattern, cell.id)
+            .map_err(|bad| Error::Spec(vec![format!("agent {}: {bad}", cell.name)]))?;
+    }
+    Ok(())
+}
+
+fn load_asks(store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    each_record(store, Space::Ask, cell.id, |entry| {
+        let (record, _) = decode::<AskRecord>("ask", &entry.value).map_err(|error| error.to_string())?;
+        let ask = key_id(&entry.key).ok_or("its key is no id")?;
+        let mut mind = cell.mind.lock();
+        mind.asks.opened(ask, record.open());
+        mind.agent.mailbox_mut().reserve_answer();
+        Ok(())
+    })?;
+    each_record(store, Space::Owed, cell.id, |entry| {
+        let (record, _) = decode::<OwedRecord>("owed reply", &entry.value).map_err(|error| error.to_string())?;
+        let ask = key_id(&entry.key).ok_or("its key is no id")?;
+        cell.mind.lock().asks.owe(ask, record.owed());
+        Ok(())
+    })
+}
+
+fn load_timers(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    each_record(store, Space::Timer, cell.id, |entry| {
+        let (record, body) = decode::<TimerRecord>("timer", &entry.value).map_err(|error| error.to_string())?;
+        let name = name_of_key(&entry.key)?;
+        let timer = Timer { due_ns: record.due_ns, every_ns: NonZeroU64::new(record.every_ns), body };
+        hive.alarms.set_timer(cell.id, name, timer);
+        Ok(())
+    })
+}
+
+fn name_of_key(key: &[u8]) -> Result<Name, String> {
+    let text = std::str::from_utf8(key).map_err(|error| error.to_string())?;
+    Name::new(text).map_err(|bad| bad.to_string())
+}
+
+fn load_handles(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    each_record(store, Space::Handle, cell.id, |entry| {
+        let key = std::str::from_utf8(&entry.key).map_err(|error| error.to_string())?;
+        if let Some(pattern) = key.strip_prefix(handle::SUBSCRIPTION) {
+            hive.bus.subscribe(pattern, cell.id).map_err(|bad| bad.to_string())?;
+        } else if let Some(group) = key.strip_prefix(handle::GROUP) {
+            let group = Name::new(group).map_err(|bad| bad.to_string())?;
+            hive.directory.registry.write().join(cell.id, &group);
+        } else if let Some(other) = key.strip_prefix(handle::LINK) {
+            crate::links::link(hive, cell, agent_of(hive, other), true);
+        } else if let Some(other) = key.strip_prefix(handle::MONITOR) {
+            crate::links::monitor(hive, cell, agent_of(hive, other), true);
+        } else {
+            let (record, _) = decode::<ProfileRecord>("profile", &entry.value).map_err(|error| error.to_string())?;
+            let profile = record.profile();
+            cell.mind.lock().profile = profile.clone();
+            hive.directory.registry.write().set_profile(cell.id, profile);
+        }
+        Ok(())
+    })
+}
+
+/// An agent that is not there any more has the number of nobody: whoever watches it is told so.
+fn agent_of(hive: &Hive, name: &str) -> AgentId {
+    Name::new(name).ok().and_then(|name| hive.directory.resolve(&name)).unwrap_or(AgentId(u32::MAX))
+}
+
+fn load_seen(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    let mut seen = Vec::new();
+    each_record(store, Space::Seen, cell.id, |entry| {
+        let (record, body) = decode::<SeenRecord>("client's id", &entry.value).map_err(|error| error.to_string())?;
+        seen.push((key_id(&entry.key).ok_or("its key is no id")?, record, body));
+        Ok(())
+    })?;
+    seen.sort_by_key(|(_, record, _)| record.time_ns);
+    for (id, record, body) in seen {
+        hive.outside.load(id, cell.id, record, body);
+    }
+    Ok(())
+}
+
+fn load_calls(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+    each_record(store, Space::Call, cell.id, |entry| {
+        let (record, body) = decode::<CallRecord>("call", &entry.value).map_err(|error| error.to_string())?;
+        let call = key_id(&entry.key).ok_or("its key is no id")?;
+        if let Some(result) = record.end.result(body) {
+            hive.calls.record(call, result);
+        }
+        Ok(())
+    })
+}
+
+/// Puts the messages that nobody has consumed into their mailboxes, in their old order.
+fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let mut after = Seq(0);
+    let mut ended: HashSet<(AgentId, MessageId)> = HashSet::new();
+    loop {
+        let page = store.messages(after, MESSAGES_AT_ONCE_MAX)?;
+        let Some(last) = page.last().and_then(|stored| stored.message.row) else { return Ok(()) };
+        after = last;
+        for stored in page {
+            let Some(cell) = hive.cell(stored.to) else {
+                crate::dead::lost(hive, stored.to, stored.message, DeadReason::Absent);
+                continue;
+            };
+            let mut mind = cell.mind.lock();
+            if let Class::Answer { ask, .. } = &stored.message.class {
+                // The ask has ended with this answer; a second one would be of an ask that ended before.
+                if !ended.insert((cell.id, *ask)) || mind.asks.end(*ask).is_none() {
+                    drop(mind);
+                    hive.emit_of(&cell, What::MessageDropped { reason: "late-reply" });
+                    let row = stored.message.row.unwrap_or(last);
+                    hive.commit_later(vec![skep_store::Write::TakeMessage { row }]);
+                    continue;
+                }
+                mind.agent.mailbox_mut().give_back(0);
+            }
+            // The gate is at its first position, which takes every message.
+            let _ = mind.agent.notice(stored.message);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The entry of one agent in the host's table: everything that outlives its instance. An idle agent is this and nothing
+//! else: no task, no channel.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use skep_core::agent::{Agent, Gate};
+use skep_core::ask::Asks;
+use skep_core::event::AgentRef;
+use skep_core::grant::Granted;
+use skep_core::rate::Bucket;
+use skep_core::spec::{AgentSpec, Budget, Durability, Shutdown};
+use skep_core::supervision::ChildId;
+use skep_core::turn::Profile;
+use skep_core::{AgentId, Digest, ExitReason, Incarnation, Lineage, Message, Name, TurnId};
+use skep_engine::{Component, Instance};
+use tokio::sync::Notify;
+
+use crate::context::TurnContext;
+use crate::events::Scene;
+use crate::state::StateBook;
+
+/// Who asked for an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parent {
+    pub(crate) id: AgentId,
+    /// The child ends with its parent, who is told of its end.
+    pub(crate) owned: bool,
+}
+
+/// See the module.
+pub(crate) struct Cell {
+    pub(crate) id: AgentId,
+    pub(crate) name: Name,
+    pub(crate) lineage: Lineage,
+    pub(crate) spec: AgentSpec,
+    pub(crate) granted: Granted,
+    pub(crate) supervisor: Name,
+    pub(crate) parent: Option<Parent>,
+    /// What is decided about it.
+    pub(crate) mind: Mutex<Mind>,
+    /// Its instance, when no turn has it.
+    pub(crate) instance: Mutex<Option<Box<Instance<TurnContext>>>>,
+    /// The plugin that it runs.
+    pub(crate) component: Mutex<Component<TurnContext>>,
+    /// Turns of an earlier count are void: a commit before them has failed.
+    pub(crate) undoings: AtomicU32,
+    /// Told when there may be room in the mailbox.
+    pub(crate) room: Notify,
+    /// Told when a turn or a commit of it has ended, or its gate has changed.
+    pub(crate) changed: Notify,
+    /// Told when the turn that runs is to be given up.
+    pub(crate) cancel: Notify,
+    /// What its supervisor has ordered and nobody has begun yet.
+    pub(crate) orders: Mutex<Orders>,
+    /// What it may still send and log in this second. Not the instance's: a new one starts with no more.
+    pub(crate) rates: Mutex<Rates>,
+    pub(crate) stats: Stats,
+}
+
+/// What an agent may do in a second.
+pub(crate) struct Rates {
+    out_messages: Bucket,
+    out_bytes: Bucket,
+    log_lines: Bucket,
+}
+
+impl Rates {
+    fn new(budget: &Budget) -> Self {
+        Self {
+            out_messages: Bucket::new(budget.out_messages_per_s_max.into()),
+            out_bytes: Bucket::new(budget.out_bytes_per_s_max),
+            log_lines: Bucket::new(budget.log_lines_per_s_max.into()),
+        }
+    }
+
+    /// Takes one message of this weight, or says which limit is in the way, and its value.
+    pub(crate) fn take_message(&mut self, now_ns: u64, weight_bytes: usize) -> Option<(&'static str, u64)> {
+        if !self.out_messages.take(now_ns, 1) {
+            return Some(("out-messages-per-s-max", self.out_messages.per_s_max()));
+        }
+        let fits = self.out_bytes.take(now_ns, weight_bytes as u64);
+        (!fits).then(|| ("out-bytes-per-s-max", self.out_bytes.per_s_max()))
+    }
+
+    /// Takes one line; says how many were left out before it. None: it is to be left out too.
+    pub(crate) fn take_line(&mut self, now_ns: u64) -> Option<u64> {
+        self.log_lines.take(now_ns, 1).then(|| self.log_lines.take_suppressed())
+    }
+}
+
+/// Counted since the host started.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) handled: AtomicU64,
+    pub(crate) turns: AtomicU64,
+    pub(crate) turns_failed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) undone: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+}
+
+/// What its supervisor has ordered: performed one after the other, in order.
+#[derive(Default)]
+pub(crate) struct Orders {
+    pub(crate) waiting: VecDeque<Order>,
+    pub(crate) under_way: bool,
+}
+
+/// An order of the supervisor, or of an operator.
+pub(crate) enum Order {
+    /// Start it, and tell the tree under this number.
+    Start(ChildId),
+    /// Stop it, and tell the tree under this number.
+    Stop(ChildId, ExitReason, Shutdown),
+    /// A new instance, without the tree being told.
+    Renew(tokio::sync::oneshot::Sender<Result<(), ExitReason>>),
+    /// It is at rest or gone: its mailbox becomes dead letters.
+    Finish {
+        /// Its entry goes too.
+        gone: bool,
+    },
+}
+
+/// What is decided about an agent.
+pub(crate) struct Mind {
+    pub(crate) agent: Agent,
+    pub(crate) asks: Asks,
+    pub(crate) state: StateBook,
+    pub(crate) profile: Profile,
+    /// Firings of a timer that wait in the mailbox, and the ticks that came meanwhile.
+    pub(crate) firings: HashMap<Name, u32>,
+    /// Its first start has been committed: it never sees `fresh` again.
+    pub(crate) started: bool,
+    pub(crate) incarnation: Incarnation,
+    /// The digest of the plugin that its state was last written by.
+    pub(crate) ran: Option<Digest>,
+    /// It was swapped alone and does not run what its plugin is.
+    pub(crate) alone: bool,
+    /// Its instance is dropped to save memory.
+    pub(crate) passive: bool,
+    pub(crate) degraded: Option<String>,
+    pub(crate) failing: Option<String>,
+    pub(crate) exit: Option<ExitReason>,
+    pub(crate) last_failure: Option<String>,
+    pub(crate) sdk: String,
+}
+
+impl Cell {
+    pub(crate) fn new(
+        id: AgentId,
+        lineage: Lineage,
+        spec: AgentSpec,
+        granted: Granted,
+        supervisor: Name,
+        parent: Option<Parent>,
+        component: Component<TurnContext>,
+    ) -> Self {
+        let mind = Mind {
+            agent: Agent::new(spec.budget, spec.durability),
+            asks: Asks::default(),
+            state: StateBook::new(spec.durability),
+            profile: Profile::default(),
+            firings: HashMap::new(),
+            started: false,
+            incarnation: Incarnation(0),
+            ran: None,
+            alone: false,
+            passive: false,
+            degraded: None,
+            failing: None,
+            exit: None,
+            last_failure: None,
+            sdk: String::new(),
+        };
+        let rates = Mutex::new(Rates::new(&spec.budget));
+        Self {
+            id,
+            name: spec.name.clone(),
+            lineage,
+            spec,
+            granted,
+            supervisor,
+            parent,
+            mind: Mutex::new(mind),
+            instance: Mutex::new(None),
+            component: Mutex::new(component),
+            undoings: AtomicU32::new(0),
+            room: Notify::new(),
+            changed: Notify::new(),
+            cancel: Notify::new(),
+            orders: Mutex::default(),
+            rates,
+            stats: Stats::default(),
+        }
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.spec.durability != Durability::None
+    }
+
+    pub(crate) fn reference(&self) -> AgentRef {
+        AgentRef { id: self.id, name: self.name.clone() }
+    }
+
+    /// For events that are not of a turn.
+    pub(crate) fn scene(&self) -> Scene {
+        Scene { agent: Some(self.reference()), incarnation: self.mind.lock().incarnation, ..Scene::default() }
+    }
+
+    /// The number of the next turn.
+    pub(crate) fn next_turn(&self) -> TurnId {
+        TurnId(self.stats.turns.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Whether the agent is to be put into the queue of runnable agents now.
+    pub(crate) fn wakes(&self) -> bool {
+        self.mind.lock().agent.wake()
+    }
+
+    pub(crate) fn set_gate(&self, gate: Gate) {
+        self.mind.lock().agent.set_gate(gate);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until no turn of it runs and none waits for its commit.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.mind.lock().agent.is_quiet() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Puts in what the host itself has to say; false if the agent takes nothing any more.
+    pub(crate) fn notice(self: &Arc<Self>, message: Message) -> bool {
+        self.mind.lock().agent.notice(message).is_ok()
+    }
+}

@@ -1,0 +1,412 @@
+//! What a running turn gets from its host: grants, room, state, the registry. One value lives in each instance.
+//!
+//! What can be an effect is not here; see `release`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_core::event::{Severity, What};
+use skep_core::grant::Granted;
+use skep_core::registry::By;
+use skep_core::spec::Durability;
+use skep_core::turn::{ChildRequest, Profile};
+use skep_core::{AgentId, AskFailure, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId};
+use skep_bus::Bus;
+use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
+use skep_store::Space;
+
+use crate::cell::Cell;
+use crate::events::Scene;
+use crate::hive::Hive;
+use crate::state::Known;
+
+/// How long a send waits for room.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(100);
+/// Receivers whose entry and grant an instance remembers; beyond it the memory starts anew.
+const TARGETS_MAX: usize = 1_024;
+
+/// See the module.
+pub(crate) struct TurnContext {
+    pub(crate) hive: Arc<Hive>,
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) turn: TurnId,
+    pub(crate) incarnation: Incarnation,
+    /// Asks of the running batch: their replies are owed.
+    pub(crate) asked: Vec<MessageId>,
+    /// Calls of the running turn, with their receivers: their recorded replies go when it is committed.
+    pub(crate) calls: Vec<(AgentId, MessageId)>,
+    /// Bytes that the running turn has put so far.
+    pub(crate) put_bytes: i64,
+    /// Handles that the running turn has asked for.
+    pub(crate) handles: u32,
+    pub(crate) timers: u32,
+    granted: Granted,
+    targets: HashMap<AgentId, Target>,
+}
+
+struct Target {
+    cell: Arc<Cell>,
+    /// The channels that are granted, a bit each.
+    channels: u8,
+}
+
+impl TurnContext {
+    pub(crate) fn new(hive: Arc<Hive>, cell: Arc<Cell>, incarnation: Incarnation) -> Self {
+        Self {
+            granted: cell.granted.clone(),
+            hive,
+            cell,
+            turn: TurnId(0),
+            incarnation,
+            asked: Vec::new(),
+            calls: Vec::new(),
+            put_bytes: 0,
+            handles: 0,
+            timers: 0,
+            targets: HashMap::new(),
+        }
+    }
+
+    /// A turn begins.
+    pub(crate) fn prepare(&mut self, turn: TurnId, batch: &[Message]) {
+        self.turn = turn;
+        self.asked.clear();
+        self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
+        self.calls.clear();
+        self.put_bytes = 0;
+        self.handles = 0;
+        self.timers = 0;
+    }
+
+    /// For events of the running turn.
+    pub(crate) fn scene(&self, cause: Option<MessageId>) -> Scene {
+        Scene {
+            agent: Some(self.cell.reference()),
+            incarnation: self.incarnation,
+            turn: Some(self.turn),
+            cause,
+            correlation: cause,
+            duration_ns: None,
+        }
+    }
+
+    fn denied(&mut self, what: String) -> SendError {
+        let scene = self.scene(None);
+        self.hive.emit(&scene, What::Denied { what: what.clone() });
+        SendError::Denied(what)
+    }
+
+    fn over(&mut self, limit: &'static str, value: u64) -> SendError {
+        let scene = self.scene(None);
+        self.hive.emit(&scene, What::LimitReached { limit, value });
+        SendError::Limit(format!("{limit} = {value} of agent {}", self.cell.name))
+    }
+
+    /// The receiver's entry, if it may be sent to on this channel.
+    fn target(&mut self, to: AgentId, channel: Channel) -> Result<Arc<Cell>, SendError> {
+        let bit = 1u8 << channel as u8;
+        if let Some(target) = self.targets.get(&to)
+            && target.channels & bit != 0
+        {
+            return Ok(target.cell.clone());
+        }
+        let cell = if to == self.cell.id { Some(self.cell.clone()) } else { self.hive.cell(to) };
+        let cell = cell.ok_or(SendError::Absent)?;
+        if to != self.cell.id
+            && let Err(what) = self.granted.may_send(channel, &cell.name)
+        {
+            return Err(self.denied(what));
+        }
+        if self.targets.len() >= TARGETS_MAX {
+            self.targets.clear();
+        }
+        self.targets.entry(to).or_insert_with(|| Target { cell: cell.clone(), channels: 0 }).channels |= bit;
+        Ok(cell)
+    }
+
+    fn take_rate(&mut self, weight_bytes: usize) -> Result<(), SendError> {
+        let now = self.hive.clock.monotonic_ns();
+        let over = self.cell.rates.lock().take_message(now, weight_bytes);
+        over.map_or(Ok(()), |(limit, value)| Err(self.over(limit, value)))
+    }
+
+    fn take_handle(&mut self) -> Result<(), SendError> {
+        let max = self.cell.spec.budget.handles_max;
+        let held = self.hive.links.lock().count(self.cell.id) as u64
+            + self.hive.bus.count(self.cell.id) as u64
+            + self.cell.mind.lock().asks.open_count() as u64
+            + u64::from(self.handles);
+        if held >= u64::from(max) {
+            return Err(self.over("handles-max", max.into()));
+        }
+        self.handles += 1;
+        Ok(())
+    }
+
+    fn try_reserve(&mut self, cell: &Arc<Cell>, channel: Channel, weight_bytes: usize) -> Result<bool, SendError> {
+        let mut mind = cell.mind.lock();
+        if !mind.agent.gate().takes_messages() {
+            drop(mind);
+            self.targets.remove(&cell.id);
+            return Err(SendError::Absent);
+        }
+        Ok(mind.agent.mailbox_mut().reserve(channel, weight_bytes).is_ok())
+    }
+}
+
+impl TurnHost for TurnContext {
+    fn name(&self) -> &Name {
+        &self.cell.name
+    }
+
+    fn lineage(&self) -> Lineage {
+        self.cell.lineage
+    }
+
+    fn config_json(&self) -> &str {
+        &self.cell.spec.config_json
+    }
+
+    fn body_bytes_max(&self) -> u32 {
+        self.hive.spec.body_bytes_max
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.hive.clock.monotonic_ns()
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.hive.clock.wall_ns()
+    }
+
+    fn resolve(&self, name: &Name) -> Option<AgentId> {
+        self.hive.directory.resolve(name)
+    }
+
+    fn name_of(&self, agent: AgentId) -> Option<Name> {
+        self.hive.directory.name_of(agent)
+    }
+
+    fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room {
+        let mut reserve = || -> Result<bool, SendError> {
+            let target = self.target(to, channel)?;
+            if ask {
+                self.take_handle()?;
+            }
+            self.take_rate(weight_bytes)?;
+            self.try_reserve(&target, channel, weight_bytes)
+        };
+        match reserve() {
+            Ok(true) => {
+                if ask {
+                    self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
+                }
+                Room::Reserved
+            }
+            Ok(false) => Room::Full,
+            Err(error) => Room::Refused(error),
+        }
+    }
+
+    async fn wait_for_room(
+        &mut self,
+        to: AgentId,
+        channel: Channel,
+        weight_bytes: usize,
+        ask: bool,
+    ) -> Result<(), SendError> {
+        if to == self.cell.id {
+            return Err(SendError::Full);
+        }
+        let target = self.target(to, channel)?;
+        let wait = async {
+            loop {
+                let room = target.room.notified();
+                tokio::pin!(room);
+                room.as_mut().enable();
+                if self.try_reserve(&target, channel, weight_bytes)? {
+                    return Ok(());
+                }
+                room.await;
+            }
+        };
+        tokio::time::timeout(WAIT_FOR_ROOM, wait).await.unwrap_or(Err(SendError::Full))?;
+        if ask {
+            self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
+        }
+        Ok(())
+    }
+
+    fn reserve_subscribers(&mut self, topic: &str, weight_bytes: usize) -> Result<Vec<AgentId>, SendError> {
+        if let Err(what) = self.granted.may_publish(topic) {
+            return Err(self.denied(what));
+        }
+        self.take_rate(weight_bytes)?;
+        let mut reached = Vec::new();
+        let mut subscribers = Vec::new();
+        self.hive.bus.subscribers(topic, &mut subscribers);
+        for agent in subscribers {
+            let Some(cell) = self.hive.cell(agent) else { continue };
+            match self.try_reserve(&cell, Channel::Events, weight_bytes) {
+                Ok(true) => reached.push(agent),
+                Ok(false) => self.hive.emit_of(&cell, What::MessageDropped { reason: "subscriber-full" }),
+                Err(_) => {}
+            }
+        }
+        Ok(reached)
+    }
+
+    fn owes(&self, ask: MessageId) -> bool {
+        self.asked.contains(&ask) || self.cell.mind.lock().asks.owes(ask)
+    }
+
+    async fn call(&mut self, to: AgentId, message: Message) -> Result<Bytes, AskFailure> {
+        crate::call::call(self, to, message).await
+    }
+
+    async fn read_state(&mut self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, StateUnreadable> {
+        let known: Vec<Known> = {
+            let mind = self.cell.mind.lock();
+            keys.iter().map(|key| mind.state.get(key)).collect()
+        };
+        let missing: Vec<Bytes> =
+            keys.iter().zip(&known).filter(|(_, known)| **known == Known::Miss).map(|(key, _)| key.clone()).collect();
+        let mut read = self.read_store(&missing)?.into_iter();
+        let values = known.into_iter().map(|known| match known {
+            Known::Value(value) => value,
+            Known::Miss => read.next().flatten(),
+        });
+        Ok(values.collect())
+    }
+
+    async fn scan_state(
+        &mut self,
+        prefix: Bytes,
+        after: Option<Bytes>,
+        bytes_max: usize,
+    ) -> Result<StatePage, StateUnreadable> {
+        crate::scan::scan(&self.hive, &self.cell, &prefix, after.as_ref(), bytes_max)
+    }
+
+    fn reserve_state(&mut self, change_bytes: i64) -> Result<(), String> {
+        let max = self.cell.spec.budget.state_bytes_max;
+        let stored = i64::try_from(self.cell.mind.lock().state.bytes).unwrap_or(i64::MAX);
+        let after = stored.saturating_add(self.put_bytes).saturating_add(change_bytes);
+        if change_bytes > 0 && after > i64::try_from(max).unwrap_or(i64::MAX) {
+            let scene = self.scene(None);
+            self.hive.emit(&scene, What::LimitReached { limit: "state-bytes-max", value: max });
+            return Err(format!("state-bytes-max = {max} of agent {}", self.cell.name));
+        }
+        self.put_bytes = self.put_bytes.saturating_add(change_bytes);
+        Ok(())
+    }
+
+    fn may_subscribe(&self, pattern: &str) -> Result<(), SendError> {
+        self.granted.may_subscribe(pattern).map_err(|what| {
+            self.hive.emit(&self.scene(None), What::Denied { what: what.clone() });
+            SendError::Denied(what)
+        })?;
+        let max = self.cell.spec.budget.handles_max;
+        if self.hive.bus.count(self.cell.id) >= max as usize {
+            self.hive.emit(&self.scene(None), What::LimitReached { limit: "handles-max", value: max.into() });
+            return Err(SendError::Limit(format!("handles-max = {max} of agent {}", self.cell.name)));
+        }
+        Ok(())
+    }
+
+    fn may_hold(&mut self, what: Handle) -> Result<(), SendError> {
+        if what == Handle::Other {
+            return self.take_handle();
+        }
+        let max = self.cell.spec.budget.timers_max;
+        if self.hive.alarms.count(self.cell.id) + self.timers >= max {
+            return Err(self.over("timers-max", max.into()));
+        }
+        self.timers += 1;
+        Ok(())
+    }
+
+    fn reserve_child(&mut self, request: &ChildRequest) -> Result<AgentId, SendError> {
+        let plugin = request.plugin.as_ref().unwrap_or(&self.cell.spec.plugin).clone();
+        let children = self.hive.supervision.children_of(self.cell.id);
+        if let Err(what) = self.granted.may_spawn(request.plugin.as_ref(), children) {
+            return Err(self.denied(what));
+        }
+        if !self.hive.plugins.read().contains_key(&plugin) {
+            return Err(SendError::Invalid(format!("there is no plugin {plugin}")));
+        }
+        if request.durability > self.cell.spec.durability {
+            let most = self.cell.spec.durability.name();
+            return Err(self.denied(format!("a child of {} is at most of durability {most}", self.cell.name)));
+        }
+        if request.durability > Durability::None && self.hive.committer.is_none() {
+            return Err(SendError::Invalid("the host has no data directory".to_owned()));
+        }
+        crate::spawn::reserve(&self.hive, &self.cell, request, plugin)
+    }
+
+    fn is_child(&self, agent: AgentId) -> bool {
+        self.hive.cell(agent).is_some_and(|cell| cell.parent.is_some_and(|parent| parent.id == self.cell.id))
+    }
+
+    fn profile(&self, agent: AgentId) -> Option<Profile> {
+        let registry = self.hive.directory.registry.read();
+        registry.name_of(agent)?;
+        Some(registry.profile(agent).cloned().unwrap_or_default())
+    }
+
+    fn find(&self, by: Find<'_>, after: Option<&Name>, count_max: usize) -> Vec<AgentId> {
+        let registry = self.hive.directory.registry.read();
+        match by {
+            Find::Capability(word) => registry.find(By::Capability, word, after, count_max),
+            Find::Protocol(word) => registry.find(By::Protocol, word, after, count_max),
+            Find::Group(word) => registry.find(By::Group, word, after, count_max),
+        }
+    }
+
+    fn event(&mut self, cause: Option<MessageId>, what: What) {
+        if !self.hive.events.wanted(what.severity()) && what.severity() == Severity::Debug {
+            return;
+        }
+        if matches!(what, What::Log { .. } | What::Custom { .. }) {
+            let now = self.hive.clock.monotonic_ns();
+            let Some(lines) = self.cell.rates.lock().take_line(now) else { return };
+            if lines > 0 {
+                self.hive.emit(&self.scene(cause), What::LogSuppressed { lines });
+            }
+        }
+        self.hive.emit(&self.scene(cause), what);
+    }
+
+    fn health(&mut self, health: Health) {
+        let (status, reason) = match &health {
+            Health::Ok => ("ok", String::new()),
+            Health::Degraded(reason) => ("degraded", reason.clone()),
+            Health::Failing(reason) => ("failing", reason.clone()),
+        };
+        {
+            let mut mind = self.cell.mind.lock();
+            mind.degraded = matches!(health, Health::Degraded(_)).then(|| reason.clone());
+            mind.failing = matches!(health, Health::Failing(_)).then(|| reason.clone());
+        }
+        self.hive.emit(&self.scene(None), What::Health { status, reason });
+    }
+}
+
+impl TurnContext {
+    /// What memory does not know. The read is of a few microseconds, on a connection of its own, so it is made here.
+    fn read_store(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, StateUnreadable> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(store) = self.hive.store() else { return Ok(vec![None; keys.len()]) };
+        let values =
+            store.get(Space::State, self.cell.id, keys).map_err(|error| StateUnreadable(error.to_string()))?;
+        let mut mind = self.cell.mind.lock();
+        for (key, value) in keys.iter().zip(&values) {
+            mind.state.remember(key.clone(), value.clone());
+        }
+        Ok(values)
+    }
+}

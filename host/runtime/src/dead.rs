@@ -1,0 +1,163 @@
+//! Dead letters: messages that nobody will handle, kept with their reason until an operator retries or drops them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use skep_core::dead::{DeadLetter, DeadLetters, DeadRoom};
+use skep_core::event::What;
+use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, DeadReason, Message, MessageId, Name, Rare, Seq};
+use skep_store::{Space, Write};
+
+use crate::answer::{end_ask, owed_by};
+use crate::cell::Cell;
+use crate::hive::Hive;
+use crate::record::{DeadRecord, decode, encode, id_key};
+
+/// What is kept: the oldest make place, and are counted.
+const ROOM: DeadRoom = DeadRoom { count_max: 100_000, bytes_max: 256 << 20 };
+/// Records of dead letters belong to nobody.
+const OWNER: AgentId = AgentId::OUTSIDE;
+
+/// See the module.
+pub(crate) struct Dead {
+    pub(crate) letters: Mutex<DeadLetters>,
+}
+
+impl Dead {
+    pub(crate) fn new() -> Self {
+        Self { letters: Mutex::new(DeadLetters::new(ROOM)) }
+    }
+}
+
+/// Makes a dead letter of a message of an agent, in one commit that also consumes it and remembers its end; and tells
+/// who asked.
+pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason: DeadReason, to_asker: AskFailure) {
+    let mut writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
+    let owed = owed_by(&message);
+    if cell.is_durable() && owed.is_some_and(|owed| owed.client_id.is_some()) {
+        let record = crate::record::SeenRecord { time_ns: hive.clock.wall_ns(), end: crate::record::SeenEnd::Dead };
+        let (space, owner) = (Space::Seen, cell.id);
+        writes.push(Write::Put { space, owner, key: id_key(message.id), value: encode(&record, b"") });
+    }
+    if let (Class::Answer { ask, .. }, true) = (&message.class, cell.is_durable()) {
+        writes.push(Write::Delete { space: Space::Ask, owner: cell.id, key: id_key(*ask) });
+    }
+    if let Class::Timer { .. } = message.class {
+        // The timer itself lives on, and its next firing is another message.
+        cell.mind.lock().firings.remove(&message.kind);
+    }
+    let mut scene = cell.scene();
+    scene.cause = Some(message.id);
+    hive.emit(&scene, What::DeadLetter { message: message.id, reason: reason.clone() });
+    let ask = message.id;
+    keep(hive, cell.name.clone(), message, reason, cell.is_durable(), writes);
+    if let Some(owed) = owed {
+        end_ask(hive, cell.id, ask, &owed, Err(to_asker));
+    }
+}
+
+/// A message on its way found its receiver gone.
+pub(crate) fn lost(hive: &Arc<Hive>, to: AgentId, message: Message, reason: DeadReason) {
+    let failure = AskFailure::Down(skep_core::ExitReason::NoAgent);
+    match hive.cell(to) {
+        Some(cell) => bury(hive, &cell, message, reason, failure),
+        None => {
+            let (ask, owed) = (message.id, owed_by(&message));
+            hive.emit(&Default::default(), What::DeadLetter { message: ask, reason: reason.clone() });
+            let writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
+            let name = Name::new(&format!("agent-{}", to.0)).unwrap_or_else(|_| Name::reply());
+            keep(hive, name, message, reason, true, writes);
+            if let Some(owed) = owed {
+                end_ask(hive, to, ask, &owed, Err(failure));
+            }
+        }
+    }
+}
+
+fn keep(hive: &Arc<Hive>, to: Name, mut message: Message, reason: DeadReason, durable: bool, mut writes: Vec<Write>) {
+    message.row = None;
+    let from = hive.directory.name_of(message.sender);
+    let letter = DeadLetter { message, to, from, reason, time_ns: hive.clock.wall_ns() };
+    if durable {
+        let (space, key) = (Space::DeadLetter, id_key(letter.message.id));
+        writes.push(Write::Put { space, owner: OWNER, key, value: record_of(&letter) });
+    }
+    let displaced = hive.dead.letters.lock().push(letter);
+    for old in displaced {
+        hive.emit(&Default::default(), What::MessageDropped { reason: "dead-letters-full" });
+        writes.push(Write::Delete { space: Space::DeadLetter, owner: OWNER, key: id_key(old.message.id) });
+    }
+    hive.commit_later(writes);
+}
+
+/// The writes that forget a dead letter.
+pub(crate) fn forget(id: MessageId) -> Write {
+    Write::Delete { space: Space::DeadLetter, owner: OWNER, key: id_key(id) }
+}
+
+fn record_of(letter: &DeadLetter) -> Bytes {
+    let message = &letter.message;
+    let rare = message.rare.as_deref().cloned().unwrap_or_default();
+    let detail = match &letter.reason {
+        DeadReason::Failed(detail) => detail.clone(),
+        _ => String::new(),
+    };
+    let record = DeadRecord {
+        to: letter.to.to_string(),
+        from: letter.from.as_ref().map(ToString::to_string),
+        sender: message.sender.0,
+        kind: message.kind.to_string(),
+        channel: message.channel as u8,
+        attempts: message.failed_turns,
+        accepted_ns: message.accepted_ns,
+        reason: letter.reason.word().to_owned(),
+        detail,
+        time_ns: letter.time_ns,
+        headers: rare.headers,
+        content_type: rare.content_type,
+    };
+    encode(&record, &message.body)
+}
+
+/// Brings the dead letters back from the store; one that cannot be read is an error for an operator.
+pub(crate) fn load(hive: &Arc<Hive>) -> Result<(), skep_store::Error> {
+    let Some(store) = hive.store() else { return Ok(()) };
+    let mut letters = Vec::new();
+    crate::boot::each_record(store, Space::DeadLetter, OWNER, |entry| {
+        let (record, body) = decode::<DeadRecord>("dead letter", &entry.value).map_err(|error| error.to_string())?;
+        let id = crate::record::key_id(&entry.key).ok_or("its key is no id")?;
+        letters.push(letter_of(id, record, body));
+        Ok(())
+    })?;
+    letters.sort_by_key(|letter| letter.time_ns);
+    let mut dead = hive.dead.letters.lock();
+    for letter in letters {
+        dead.push(letter);
+    }
+    Ok(())
+}
+
+fn letter_of(id: MessageId, record: DeadRecord, body: Bytes) -> DeadLetter {
+    let name = |text: &str| Name::new(text).unwrap_or_else(|_| Name::reply());
+    let reason = match record.reason.as_str() {
+        "stopped" => DeadReason::Stopped,
+        "absent" => DeadReason::Absent,
+        "hops" => DeadReason::Hops,
+        _ => DeadReason::Failed(record.detail),
+    };
+    let rare = Rare { headers: record.headers, content_type: record.content_type, ..Rare::default() };
+    let message = Message {
+        id,
+        sender: AgentId(record.sender),
+        kind: name(&record.kind),
+        channel: Channel::from_number(record.channel).unwrap_or(Channel::Events),
+        class: Class::Tell,
+        failed_turns: record.attempts,
+        hops: 0,
+        accepted_ns: record.accepted_ns,
+        row: None::<Seq>,
+        body,
+        rare: (rare != Rare::default()).then(|| Box::new(rare)),
+    };
+    DeadLetter { message, to: name(&record.to), from: record.from.as_deref().map(name), reason, time_ns: record.time_ns }
+}

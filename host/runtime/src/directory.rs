@@ -1,0 +1,87 @@
+//! Who is there: the table of agents and the registry of names. It belongs to the host, so nothing that crashes loses it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use skep_core::registry::Registry;
+use skep_core::{AgentId, Lineage, Name};
+
+use crate::cell::Cell;
+use crate::error::Error;
+
+/// See the module.
+pub(crate) struct Directory {
+    cells: RwLock<HashMap<AgentId, Arc<Cell>>>,
+    pub(crate) registry: RwLock<Registry>,
+    next_id: AtomicU32,
+    /// Agents that have ended for good and whose state is kept: who comes under the name again is the same one.
+    rested: Mutex<HashMap<Name, (AgentId, Lineage)>>,
+}
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self { cells: RwLock::default(), registry: RwLock::default(), next_id: AtomicU32::new(1), rested: Mutex::default() }
+    }
+
+    /// A number that no agent has had since the host started.
+    pub(crate) fn next_id(&self) -> AgentId {
+        AgentId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Numbers up to this one are taken by what the store knows.
+    pub(crate) fn taken_up_to(&self, id: AgentId) {
+        self.next_id.fetch_max(id.0.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn insert(&self, cell: Arc<Cell>) {
+        self.cells.write().insert(cell.id, cell);
+    }
+
+    pub(crate) fn remove(&self, id: AgentId) -> Option<Arc<Cell>> {
+        self.registry.write().remove(id);
+        self.cells.write().remove(&id)
+    }
+
+    pub(crate) fn cell(&self, id: AgentId) -> Option<Arc<Cell>> {
+        self.cells.read().get(&id).cloned()
+    }
+
+    pub(crate) fn resolve(&self, name: &Name) -> Option<AgentId> {
+        self.registry.read().id_of(name)
+    }
+
+    pub(crate) fn name_of(&self, id: AgentId) -> Option<Name> {
+        self.registry.read().name_of(id).cloned()
+    }
+
+    /// The agent of a text that an operator or a client gave.
+    pub(crate) fn find(&self, text: &str) -> Result<Arc<Cell>, Error> {
+        let id = self.registry.read().find_text(text);
+        id.and_then(|id| self.cell(id)).ok_or_else(|| Error::NoAgent {
+            agent: skep_core::name::shown(text, 128),
+            similar: self.registry.read().similar(text),
+        })
+    }
+
+    /// All of them, by number.
+    pub(crate) fn all(&self) -> Vec<Arc<Cell>> {
+        let mut cells: Vec<Arc<Cell>> = self.cells.read().values().cloned().collect();
+        cells.sort_by_key(|cell| cell.id);
+        cells
+    }
+
+    pub(crate) fn rest(&self, name: Name, id: AgentId, lineage: Lineage) {
+        self.rested.lock().insert(name, (id, lineage));
+    }
+
+    pub(crate) fn take_rested(&self, name: &Name) -> Option<(AgentId, Lineage)> {
+        self.rested.lock().remove(name)
+    }
+
+    /// Ends the circle of owners at the end of the host.
+    pub(crate) fn clear(&self) {
+        self.cells.write().clear();
+    }
+}

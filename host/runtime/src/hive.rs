@@ -1,0 +1,128 @@
+//! What the rooms of the runtime share: one value in a host, built once, never changed but through its parts.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::{Mutex, RwLock};
+use skep_bus::LocalBus;
+use skep_core::clock::Clock;
+use skep_core::event::What;
+use skep_core::link::Links;
+use skep_core::spec::{Durability, HiveSpec};
+use skep_core::wait::WaitGraph;
+use skep_core::{AgentId, Digest, ExitReason, Name};
+use skep_engine::{Component, Engine};
+use skep_store::{Store, Write};
+use tokio::sync::watch;
+
+use crate::alarm::Alarms;
+use crate::call::Calls;
+use crate::cell::Cell;
+use crate::commit::Committer;
+use crate::context::TurnContext;
+use crate::dead::Dead;
+use crate::directory::Directory;
+use crate::events::{Events, Scene};
+use crate::outside::Outside;
+use crate::scheduler::Scheduler;
+use crate::supervise::Supervision;
+
+/// See the module.
+pub(crate) struct Hive {
+    pub(crate) spec: HiveSpec,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) engine: Engine<TurnContext>,
+    pub(crate) committer: Option<Committer>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) directory: Directory,
+    pub(crate) bus: LocalBus,
+    pub(crate) links: Mutex<Links>,
+    pub(crate) waits: Mutex<WaitGraph>,
+    pub(crate) calls: Calls,
+    pub(crate) alarms: Alarms,
+    pub(crate) outside: Outside,
+    pub(crate) dead: Dead,
+    pub(crate) supervision: Supervision,
+    pub(crate) plugins: RwLock<HashMap<Name, PluginEntry>>,
+    pub(crate) swapping: Mutex<std::collections::BTreeSet<Name>>,
+    pub(crate) events: Events,
+    pub(crate) scheduler: Arc<Scheduler>,
+    /// Test mode: every durable agent's instance is dropped after every turn.
+    pub(crate) drop_instances: bool,
+    pub(crate) stopping: AtomicBool,
+    /// Everything declared has started.
+    pub(crate) up: watch::Sender<bool>,
+    pub(crate) ended: watch::Sender<Option<ExitReason>>,
+}
+
+/// A plugin as it is used now.
+#[derive(Clone)]
+pub(crate) struct PluginEntry {
+    pub(crate) component: Component<TurnContext>,
+    pub(crate) digest: Digest,
+    /// What the manifest's file was when this was chosen: while it stays so, a swap stands.
+    pub(crate) manifest_digest: Digest,
+}
+
+impl Hive {
+    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.committer.as_ref().map(Committer::store)
+    }
+
+    pub(crate) fn emit(&self, scene: &Scene, what: What) {
+        self.events.emit(scene, what);
+    }
+
+    /// An event of an agent that is not of a turn.
+    pub(crate) fn emit_of(&self, cell: &Cell, what: What) {
+        self.events.emit(&cell.scene(), what);
+    }
+
+    /// Puts an agent into the queue of runnable agents, if it has something to do.
+    pub(crate) fn wake(&self, cell: &Arc<Cell>) {
+        if cell.wakes() {
+            self.scheduler.push(cell.clone());
+        }
+    }
+
+    pub(crate) fn cell(&self, id: AgentId) -> Option<Arc<Cell>> {
+        self.directory.cell(id)
+    }
+
+    /// As `commit_as`, of what must survive the loss of power.
+    pub(crate) async fn commit_now(&self, writes: Vec<Write>) -> Result<(), skep_store::Error> {
+        self.commit_as(Durability::Full, writes).await
+    }
+
+    /// Writes that are of no turn, and waits until they stand. Nothing to do without a store.
+    pub(crate) async fn commit_as(&self, durability: Durability, writes: Vec<Write>) -> Result<(), skep_store::Error> {
+        use skep_store::Sync;
+        let Some(committer) = &self.committer else { return Ok(()) };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        let sync = if durability == Durability::Full { Sync::Power } else { Sync::Process };
+        committer.submit(crate::commit::Job { writes, sync, void: None, done }, self.scheduler.is_quiet());
+        match receiver.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failed)) => Err(skep_store::Error::Fatal(failed.detail)),
+            Err(_) => Err(skep_store::Error::Fatal("the writer has ended".to_owned())),
+        }
+    }
+
+    /// Queues writes that are of no turn and that nobody waits for.
+    pub(crate) fn commit_later(&self, writes: Vec<Write>) {
+        if let Some(committer) = &self.committer
+            && !writes.is_empty()
+        {
+            let job = crate::commit::Job {
+                writes,
+                sync: skep_store::Sync::Process,
+                void: None,
+                done: Box::new(|_| {}),
+            };
+            committer.submit(job, false);
+        }
+    }
+}

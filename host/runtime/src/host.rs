@@ -1,0 +1,401 @@
+//! The host as its embedder sees it: start, send, ask, look, change, stop. The command line is one user of it.
+//!
+//! *What is underneath.* The SQLite file of the data directory is in stock format, and [`Host::explain`] shows every
+//! derived setting with where it came from.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skep_core::agent::Gate;
+use skep_core::event::{Event, What};
+use skep_core::grant::Granted;
+use skep_core::spec::{AgentSpec, ChildSpec};
+use skep_core::supervision::ManageError;
+use skep_core::{AgentId, Bytes, ExitReason, MessageId};
+
+use crate::builder::{Builder, Progress};
+use crate::cell::{Cell, Order};
+use crate::error::Error;
+use crate::hive::Hive;
+use crate::outside::{AskOptions, SendOptions};
+use crate::spawn::{Identity, Origin, identity, plant};
+use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, EventStream, Setting, SwapReceipt, TreeView};
+
+/// A hive that runs in this process. Cheap to clone; the hive ends with [`Host::shutdown`], or with the last clone.
+#[derive(Clone)]
+pub struct Host(Arc<Owner>);
+
+/// Ends the hive's threads when nobody holds the host any more.
+struct Owner(Arc<Hive>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Host {
+    /// To set a host up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(hive: Arc<Hive>) -> Self {
+        Self(Arc::new(Owner(hive)))
+    }
+
+    fn hive(&self) -> &Arc<Hive> {
+        &self.0.0
+    }
+
+    /// Loads what the store has and starts everything.
+    pub(crate) async fn bring_up(&self, report: &Arc<dyn Fn(Progress) + Send + Sync>) -> Result<(), Error> {
+        let hive = self.hive().clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let added = crate::boot::plant_all(&hive)?;
+            crate::boot::load_all(&hive)?;
+            Ok::<_, Error>(added)
+        });
+        let added = loaded.await.unwrap_or(Err(Error::Stopping))?;
+        let hive = self.hive();
+        let (weak, scheduler) = (Arc::downgrade(hive), hive.scheduler.clone());
+        scheduler.start(Arc::new(move |cell| match weak.upgrade() {
+            Some(hive) => Box::pin(crate::turn::run(hive, cell)),
+            None => Box::pin(async {}),
+        }));
+        hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
+        hive.supervise_start();
+        self.wait_until_up(report).await?;
+        for cell in added {
+            self.start_added(&cell)?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_up(&self, report: &Arc<dyn Fn(Progress) + Send + Sync>) -> Result<(), Error> {
+        let hive = self.hive();
+        let (mut up, mut ended) = (hive.up.subscribe(), hive.ended.subscribe());
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                _ = up.wait_for(|up| *up) => return Ok(()),
+                _ = ended.wait_for(Option::is_some) => return Err(self.why_not_up()),
+                _ = ticks.tick() => report(self.progress()),
+            }
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let cells = self.hive().directory.all();
+        let done = cells.iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).count();
+        Progress::Starting { done, total: cells.len() }
+    }
+
+    fn why_not_up(&self) -> Error {
+        let failed = self.hive().directory.all().into_iter().find_map(|cell| {
+            let reason = cell.mind.lock().exit.clone()?;
+            matches!(reason, ExitReason::StartFailed(_) | ExitReason::StateUnreadable(_))
+                .then(|| Error::StartFailed { agent: cell.name.clone(), reason: reason.to_string() })
+        });
+        failed.unwrap_or(Error::Stopping)
+    }
+
+    /// Starts an agent that was added while the hive ran before.
+    fn start_added(&self, cell: &Arc<Cell>) -> Result<(), Error> {
+        let spec = ChildSpec::Agent(Box::new(cell.spec.clone()));
+        let root = self.hive().spec.root.name.clone();
+        let added = match self.hive().add_child(cell.supervisor.as_str(), &spec) {
+            // Its supervisor is not in the manifest any more: nobody is an orphan.
+            Err(ManageError::NotFound(_)) => self.hive().add_child(root.as_str(), &spec),
+            added => added,
+        };
+        added.map_err(|error| Error::Spec(vec![format!("agent {}: {error}", cell.name)]))
+    }
+
+    /// Sends a message. Returns once it is as durable as its receiver.
+    ///
+    /// # Errors
+    /// No such agent, no room within 100 ms, a body over the limit, or a store that failed.
+    pub async fn send(&self, to: &str, kind: &str, body: Bytes, options: SendOptions) -> Result<MessageId, Error> {
+        self.check_running()?;
+        crate::outside::send(self.hive(), to, kind, body, options).await
+    }
+
+    /// Asks, and waits for the reply. Of a durable agent the reply is the acknowledgement: what follows from the ask is
+    /// stored before it comes.
+    ///
+    /// # Errors
+    /// As for `send`; and the refusal, the time-out, or the end of the agent.
+    pub async fn ask(&self, to: &str, kind: &str, body: Bytes, options: AskOptions) -> Result<Bytes, Error> {
+        self.check_running()?;
+        crate::outside::ask(self.hive(), to, kind, body, options).await
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        if self.hive().stopping.load(Ordering::Relaxed) { Err(Error::Stopping) } else { Ok(()) }
+    }
+
+    /// Adds an agent under a supervisor (the root unless named) and returns when it is ready. A durable agent whose name
+    /// had a kept state gets it back.
+    ///
+    /// # Errors
+    /// A name that is taken, no such plugin or supervisor, a contradiction, or a first start that fails.
+    pub async fn spawn(&self, supervisor: Option<&str>, spec: AgentSpec) -> Result<AgentId, Error> {
+        self.check_running()?;
+        let hive = self.hive();
+        if hive.directory.resolve(&spec.name).is_some() {
+            return Err(Error::AlreadyStarted(spec.name));
+        }
+        let refused = |why: String| Error::Spec(vec![format!("agent {}: {why}", spec.name)]);
+        if !hive.plugins.read().contains_key(&spec.plugin) {
+            return Err(Error::NoPlugin(spec.plugin.to_string()));
+        }
+        if spec.durability > skep_core::spec::Durability::None && hive.committer.is_none() {
+            return Err(refused("durability needs a data directory".to_owned()));
+        }
+        let granted = Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants)
+            .map_err(|bad| refused(bad.to_string()))?;
+        let supervisor = self.supervisor_name(supervisor)?;
+        let Identity { id, lineage, started } = identity(hive, &spec.name, spec.durability);
+        let origin = Origin { id, lineage, supervisor: supervisor.clone(), parent: None };
+        let cell = plant(hive, spec.clone(), granted, origin).map_err(|_| Error::AlreadyStarted(spec.name.clone()))?;
+        cell.mind.lock().started = started;
+        for pattern in &spec.subscribe {
+            skep_bus::Bus::subscribe(&hive.bus, pattern, id).map_err(|bad| refused(bad.to_string()))?;
+        }
+        if let Err(error) = hive.add_child(supervisor.as_str(), &ChildSpec::Agent(Box::new(spec.clone()))) {
+            crate::spawn::give_back(hive, id);
+            return Err(refused(error.to_string()));
+        }
+        self.wait_until_open(&cell).await?;
+        Ok(id)
+    }
+
+    fn supervisor_name(&self, supervisor: Option<&str>) -> Result<skep_core::Name, Error> {
+        let root = &self.hive().spec.root.name;
+        let Some(text) = supervisor else { return Ok(root.clone()) };
+        let found = self.hive().supervision.look(|tree| {
+            let child = tree.child(tree.find(text)?)?;
+            child.policy().is_some().then(|| child.name().clone())
+        });
+        found.ok_or_else(|| Error::Spec(vec![format!("there is no supervisor {}", skep_core::name::shown(text, 128))]))
+    }
+
+    async fn wait_until_open(&self, cell: &Arc<Cell>) -> Result<(), Error> {
+        loop {
+            let changed = cell.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let (gate, exit) = {
+                let mind = cell.mind.lock();
+                (mind.agent.gate(), mind.exit.clone())
+            };
+            match gate {
+                Gate::Open => return Ok(()),
+                Gate::Ended => {
+                    let reason = exit.map_or_else(|| "it was stopped".to_owned(), |reason| reason.to_string());
+                    return Err(Error::StartFailed { agent: cell.name.clone(), reason });
+                }
+                _ => changed.await,
+            }
+        }
+    }
+
+    /// Stops an agent for good: its mailbox becomes dead letters, its open asks end. With `purge` its state goes too;
+    /// that works also for an agent that has ended before.
+    ///
+    /// # Errors
+    /// No such agent.
+    pub async fn stop(&self, agent: &str, purge: bool) -> Result<(), Error> {
+        let hive = self.hive();
+        match hive.directory.find(agent) {
+            Ok(cell) => {
+                // One that is not in the tree was never started, or is about to go.
+                let _ = hive.terminate(cell.name.as_str());
+                self.wait_until_ended(&cell).await;
+                if purge {
+                    self.purge(&cell).await?;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let name = skep_core::Name::new(agent).ok();
+                match name.and_then(|name| hive.directory.take_rested(&name)).filter(|_| purge) {
+                    Some((id, _)) => Ok(hive.commit_now(crate::spawn::purge_writes(id)).await?),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn purge(&self, cell: &Arc<Cell>) -> Result<(), Error> {
+        self.hive().directory.take_rested(&cell.name);
+        self.hive().commit_now(crate::spawn::purge_writes(cell.id)).await?;
+        let mut mind = cell.mind.lock();
+        mind.started = false;
+        mind.ran = None;
+        mind.state = crate::state::StateBook::new(cell.spec.durability);
+        Ok(())
+    }
+
+    async fn wait_until_ended(&self, cell: &Arc<Cell>) {
+        loop {
+            let changed = cell.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if cell.mind.lock().agent.gate() == Gate::Ended {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives an agent a new instance, at an operator's word: mailbox, state, asks and timers stay, and no restart is
+    /// counted. An agent that has ended is started again.
+    ///
+    /// # Errors
+    /// No such agent, or its start fails.
+    pub async fn restart(&self, agent: &str) -> Result<(), Error> {
+        let hive = self.hive();
+        let cell = hive.directory.find(agent)?;
+        let failed = |reason: String| Error::StartFailed { agent: cell.name.clone(), reason };
+        if cell.mind.lock().agent.gate() == Gate::Ended {
+            cell.set_gate(Gate::Starting);
+            hive.start_again(cell.name.as_str()).map_err(|error| failed(error.to_string()))?;
+            return self.wait_until_open(&cell).await;
+        }
+        let (done, renewed) = tokio::sync::oneshot::channel();
+        crate::lifecycle::order(hive, &cell, Order::Renew(done));
+        match renewed.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(reason)) => Err(failed(reason.to_string())),
+            Err(_) => Err(Error::Stopping),
+        }
+    }
+
+    /// Puts another version of a plugin under one agent, or under all agents of a plugin, while messages flow.
+    ///
+    /// # Errors
+    /// The file cannot be used, or a phase failed: then the old version goes on. Another swap of the plugin is under way.
+    pub async fn swap(&self, agent_or_plugin: &str, file: &Path) -> Result<SwapReceipt, Error> {
+        self.check_running()?;
+        crate::swap::swap(self.hive(), agent_or_plugin, file).await
+    }
+
+    /// All agents, by number.
+    pub fn agents(&self) -> Vec<AgentView> {
+        crate::inspect::agents(self.hive())
+    }
+
+    /// The tree of supervisors.
+    pub fn tree(&self) -> TreeView {
+        crate::inspect::tree(self.hive())
+    }
+
+    /// All that is known of an agent.
+    ///
+    /// # Errors
+    /// No such agent.
+    pub fn inspect(&self, agent: &str) -> Result<AgentDetail, Error> {
+        let cell = self.hive().directory.find(agent)?;
+        Ok(crate::inspect::detail(self.hive(), &cell))
+    }
+
+    /// Dead letters, the oldest first.
+    ///
+    /// # Errors
+    /// None now; a store that pages them may have some.
+    pub fn dead_letters(&self, count_max: usize) -> Result<Vec<DeadLetterView>, Error> {
+        let letters = self.hive().dead.letters.lock();
+        Ok(letters.iter().take(count_max).map(crate::inspect::dead_letter).collect())
+    }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// There is none of that id.
+    pub fn dead_letter(&self, id: MessageId) -> Result<DeadLetterView, Error> {
+        let letters = self.hive().dead.letters.lock();
+        letters.get(id).map(crate::inspect::dead_letter).ok_or_else(|| Error::NoDeadLetter(id.to_string()))
+    }
+
+    /// Sends a dead letter again: a new delivery that says what it repeats. Returns the new message's id.
+    ///
+    /// # Errors
+    /// There is none of that id, or its receiver does not take it: then it stays.
+    pub async fn retry_dead_letter(&self, id: MessageId) -> Result<MessageId, Error> {
+        let letter = self.hive().dead.letters.lock().get(id).cloned();
+        let letter = letter.ok_or_else(|| Error::NoDeadLetter(id.to_string()))?;
+        let sent = crate::outside::send_again(self.hive(), letter.to.as_str(), letter.message).await?;
+        self.forget_dead_letter(id).await?;
+        Ok(sent)
+    }
+
+    /// Forgets a dead letter.
+    ///
+    /// # Errors
+    /// There is none of that id, or the store failed.
+    pub async fn drop_dead_letter(&self, id: MessageId) -> Result<(), Error> {
+        self.forget_dead_letter(id).await
+    }
+
+    async fn forget_dead_letter(&self, id: MessageId) -> Result<(), Error> {
+        let removed = self.hive().dead.letters.lock().remove(id);
+        removed.ok_or_else(|| Error::NoDeadLetter(id.to_string()))?;
+        Ok(self.hive().commit_now(vec![crate::dead::forget(id)]).await?)
+    }
+
+    /// Events from now on.
+    pub fn events(&self) -> EventStream {
+        self.hive().events.listen()
+    }
+
+    /// The last events, oldest first: at most 16,384 are kept, and none without telemetry.
+    pub fn recent(&self, count_max: usize) -> Vec<Arc<Event>> {
+        self.hive().events.recent(count_max)
+    }
+
+    /// Every derived setting, with where it came from.
+    pub fn explain(&self) -> Vec<Setting> {
+        crate::inspect::explain(self.hive())
+    }
+
+    /// Numbers since the host started.
+    pub fn counters(&self) -> Counters {
+        crate::inspect::counters(self.hive())
+    }
+
+    /// Stops everything, right to left, and waits until it has stopped and all that was committed is on disk.
+    pub async fn shutdown(&self) {
+        let hive = self.hive().clone();
+        if !hive.stopping.swap(true, Ordering::SeqCst) {
+            hive.emit(&Default::default(), What::HiveStopping);
+        }
+        hive.supervise_shutdown();
+        self.ended().await;
+        // Joins the threads of the commit pipeline.
+        let _ = tokio::task::spawn_blocking(move || hive.close()).await;
+    }
+
+    /// Waits until the hive is down, by itself or by `shutdown`, and says why.
+    pub async fn ended(&self) -> ExitReason {
+        let mut ended = self.hive().ended.subscribe();
+        let reason = ended.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        reason.ok().flatten().unwrap_or(ExitReason::Shutdown)
+    }
+}
+
+impl Hive {
+    /// Ends the hive's threads. What is running is left where it is; nothing that was committed is lost.
+    fn close(&self) {
+        self.scheduler.stop();
+        if let Some(committer) = &self.committer {
+            committer.stop();
+        }
+        for cell in self.directory.all() {
+            drop(cell.instance.lock().take());
+        }
+        self.directory.clear();
+    }
+}

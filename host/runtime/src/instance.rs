@@ -1,0 +1,149 @@
+//! Instances of an agent: made, brought back after they were dropped, given up to save memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_core::event::What;
+use skep_core::turn::Turn;
+use skep_core::{ExitReason, Incarnation, MessageId};
+use skep_engine::{Failure, Limits, StartReason};
+
+use crate::cell::Cell;
+use crate::context::TurnContext;
+use crate::hive::Hive;
+use crate::turn::{Left, Running, enter};
+
+/// Instances that are dropped at once when the pool is full.
+const EVICTED_AT_ONCE_MAX: usize = 64;
+/// Attempts to get a place in the pool, and the time between two of them: 10 s together.
+const POOL_ATTEMPTS_MAX: u32 = 2_000;
+const POOL_WAIT: Duration = Duration::from_millis(5);
+
+/// The instance of an agent whose turn is about to run. One that was dropped is brought back.
+pub(crate) async fn obtain(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running, ExitReason> {
+    if let Some(instance) = cell.instance.lock().take() {
+        return Ok(instance);
+    }
+    let mut instance = make(hive, cell).await?;
+    if cell.is_durable() {
+        wake_up(cell, &mut instance).await?;
+    } else {
+        crate::lifecycle::start_turn(hive, cell, &mut instance, StartReason::Fresh).await?;
+    }
+    cell.mind.lock().passive = false;
+    hive.emit_of(cell, What::AgentReady { why: "woken" });
+    Ok(instance)
+}
+
+/// A new instance, before its `start`.
+pub(crate) async fn make(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running, ExitReason> {
+    let component = cell.component.lock().clone();
+    let instance = make_of(hive, cell, &component).await;
+    let instance = instance.map_err(|failure| ExitReason::StartFailed(failure.to_string()))?;
+    adopt(cell, &instance);
+    Ok(instance)
+}
+
+/// What an instance says of itself holds for its agent from now on.
+pub(crate) fn adopt(cell: &Cell, instance: &Running) {
+    let mut mind = cell.mind.lock();
+    mind.agent.set_guest_batch_max(instance.batch_max());
+    instance.sdk().clone_into(&mut mind.sdk);
+}
+
+/// As `make`, of a certain component.
+pub(crate) async fn make_of(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    component: &skep_engine::Component<TurnContext>,
+) -> Result<Running, Failure> {
+    let incarnation = {
+        let mut mind = cell.mind.lock();
+        mind.incarnation = Incarnation(mind.incarnation.0 + 1);
+        mind.incarnation
+    };
+    let limits = Limits {
+        memory_bytes_max: cell.spec.budget.memory_bytes_max,
+        cpu_ms_max: cell.spec.budget.turn_cpu_ms_max,
+        ..Limits::default()
+    };
+    let mut attempts = 0;
+    loop {
+        let context = TurnContext::new(hive.clone(), cell.clone(), incarnation);
+        match hive.engine.instantiate(component, context, limits).await {
+            Ok(instance) => return Ok(Box::new(instance)),
+            Err(Failure::PoolFull { .. }) if attempts < POOL_ATTEMPTS_MAX => {
+                attempts += 1;
+                if evict(hive) == 0 {
+                    wait_for_pool().await;
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a place in wasmtime's pool is free")]
+async fn wait_for_pool() {
+    tokio::time::sleep(POOL_WAIT).await;
+}
+
+/// An instance that was dropped is needed again: its state is as last committed, and `start` may only read.
+async fn wake_up(cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitReason> {
+    let turn_id = cell.next_turn();
+    instance.host_mut().prepare(turn_id, &[]);
+    let turn = Turn::alone(None::<MessageId>, instance.host().hive.clock.wall_ns());
+    let config = cell.spec.config_json.clone();
+    match enter(cell, instance.start(turn, &config, StartReason::Woken)).await {
+        Left::Ended(ended) => ended.outcome.map(|_| ()).map_err(start_failed),
+        Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
+        Left::Cancelled => Err(ExitReason::Shutdown),
+    }
+}
+
+pub(crate) fn start_failed(failure: Failure) -> ExitReason {
+    match failure {
+        Failure::State(unreadable) => ExitReason::StateUnreadable(unreadable.0),
+        failure => ExitReason::StartFailed(failure.to_string()),
+    }
+}
+
+/// Gives an instance back after its turn. One that is not wanted any more is dropped.
+pub(crate) fn park(hive: &Hive, cell: &Cell, instance: Running) {
+    use skep_core::agent::Gate;
+    let wanted = {
+        let mut mind = cell.mind.lock();
+        let keeps = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended | Gate::Starting);
+        let drops = hive.drop_instances && cell.is_durable();
+        mind.passive |= keeps && drops;
+        keeps && !drops
+    };
+    if wanted {
+        *cell.instance.lock() = Some(instance);
+    }
+}
+
+/// Drops instances of durable agents that have nothing to do: their memory is only a cache.
+fn evict(hive: &Hive) -> usize {
+    let mut evicted = 0;
+    for cell in hive.directory.all() {
+        if evicted >= EVICTED_AT_ONCE_MAX {
+            break;
+        }
+        if !cell.is_durable() {
+            continue;
+        }
+        let instance = {
+            let mut mind = cell.mind.lock();
+            let idle = mind.agent.is_quiet() && mind.agent.mailbox().is_empty();
+            let instance = if idle { cell.instance.lock().take() } else { None };
+            mind.passive |= instance.is_some();
+            instance
+        };
+        if instance.is_some() {
+            evicted += 1;
+            hive.emit_of(&cell, What::AgentPassive);
+        }
+    }
+    evicted
+}

@@ -1,0 +1,345 @@
+//! The life of an agent: started, stopped and ended as its supervisor orders, one order after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use skep_core::agent::Gate;
+use skep_core::event::What;
+use skep_core::spec::Shutdown;
+use skep_core::supervision::{ChildId, Event};
+use skep_core::turn::Turn;
+use skep_core::{AgentId, AskFailure, DeadReason, Digest, ExitReason, MessageId};
+use skep_engine::StartReason;
+use skep_store::Write;
+
+use crate::cell::{Cell, Order};
+use crate::commit::Job;
+use crate::hive::Hive;
+use crate::instance::{make, park, start_failed};
+use crate::seal::{Plan, seal};
+use crate::turn::{Began, Left, Running, enter};
+
+/// Puts an order into the agent's queue; orders are performed one after the other.
+pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
+    let starts = {
+        let mut orders = cell.orders.lock();
+        orders.waiting.push_back(order);
+        !std::mem::replace(&mut orders.under_way, true)
+    };
+    // A start that waits for something is given up for the order that follows it.
+    cell.cancel.notify_waiters();
+    if starts {
+        let (hive, cell) = (hive.clone(), cell.clone());
+        hive.scheduler.handle().clone().spawn(perform_orders(hive, cell));
+    }
+}
+
+async fn perform_orders(hive: Arc<Hive>, cell: Arc<Cell>) {
+    loop {
+        let next = {
+            let mut orders = cell.orders.lock();
+            let next = orders.waiting.pop_front();
+            orders.under_way = next.is_some();
+            next
+        };
+        match next {
+            Some(Order::Start(child)) => start(&hive, &cell, child).await,
+            Some(Order::Stop(child, reason, how)) => stop(&hive, &cell, child, reason, how).await,
+            Some(Order::Renew(done)) => drop(done.send(renew(&hive, &cell).await)),
+            Some(Order::Finish { gone }) => finish(&hive, &cell, gone),
+            None => return,
+        }
+    }
+}
+
+async fn start(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId) {
+    let event = match bring_up(hive, cell).await {
+        Ok(()) => Event::Started { child },
+        Err(reason) => {
+            cell.set_gate(Gate::Down);
+            cell.mind.lock().exit = Some(reason.clone());
+            hive.emit_of(cell, What::AgentExited(reason.clone()));
+            Event::StartFailed { child, reason }
+        }
+    };
+    hive.supervise(event);
+}
+
+/// A new instance of an agent that runs, at an operator's word: mailbox, asks and timers stay.
+async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
+    cell.set_gate(Gate::Suspended);
+    cell.quiet().await;
+    drop(cell.instance.lock().take());
+    cell.mind.lock().state.lose();
+    let result = bring_up(hive, cell).await;
+    if let Err(reason) = &result {
+        exit(hive, cell, reason.clone());
+    }
+    result
+}
+
+/// Makes an instance, runs its `start` and opens the gate.
+async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
+    cell.set_gate(Gate::Starting);
+    hive.emit_of(cell, What::AgentStarting);
+    cell.quiet().await;
+    crate::boot::count_state(hive, cell).map_err(ExitReason::StateUnreadable)?;
+    let (instance, word) = match other_version(cell) {
+        Some(from) => (bring_to_version(hive, cell, from).await?, "upgraded"),
+        None => {
+            let why = start_reason(cell);
+            let word = why.word();
+            let mut instance = make(hive, cell).await?;
+            start_turn(hive, cell, &mut instance, why).await?;
+            (instance, word)
+        }
+    };
+    {
+        let mut mind = cell.mind.lock();
+        mind.ran = Some(cell.component.lock().digest());
+        (mind.exit, mind.degraded, mind.failing, mind.passive) = (None, None, None, false);
+    }
+    park(hive, cell, instance);
+    cell.set_gate(Gate::Open);
+    hive.emit_of(cell, What::AgentReady { why: word });
+    hive.wake(cell);
+    Ok(())
+}
+
+fn start_reason(cell: &Cell) -> StartReason {
+    if cell.is_durable() && cell.mind.lock().started { StartReason::Restarted } else { StartReason::Fresh }
+}
+
+/// The version that the state was last written by, if it is another one: the manifest's file has changed.
+fn other_version(cell: &Cell) -> Option<Digest> {
+    let mind = cell.mind.lock();
+    let ran = mind.ran.filter(|_| cell.is_durable() && mind.started)?;
+    (ran != cell.component.lock().digest()).then_some(ran)
+}
+
+async fn bring_to_version(hive: &Arc<Hive>, cell: &Arc<Cell>, from: Digest) -> Result<Running, ExitReason> {
+    let component = cell.component.lock().clone();
+    let upgraded = crate::upgrade::upgrade(hive, cell, &component, from).await;
+    let mut upgraded = upgraded.map_err(ExitReason::StartFailed)?;
+    let mut writes = std::mem::take(&mut upgraded.writes);
+    writes.push(crate::spec_record::write(hive, cell, true));
+    if let Err(error) = hive.commit_now(writes).await {
+        upgraded.take_back(cell);
+        return Err(ExitReason::StartFailed(error.to_string()));
+    }
+    cell.mind.lock().state.committed(upgraded.start.began.turn);
+    crate::instance::adopt(cell, &upgraded.instance);
+    crate::release::release(hive, cell, upgraded.migrate);
+    crate::release::release(hive, cell, upgraded.start);
+    Ok(upgraded.instance)
+}
+
+/// The turn of `start`: atomic as any other, and committed before the agent takes messages.
+pub(crate) async fn start_turn(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    instance: &mut Running,
+    why: StartReason,
+) -> Result<(), ExitReason> {
+    let began = Began {
+        turn: cell.next_turn(),
+        undoings: cell.undoings.load(Ordering::Acquire),
+        monotonic_ns: hive.clock.monotonic_ns(),
+    };
+    instance.host_mut().prepare(began.turn, &[]);
+    let turn = Turn::alone(Some(start_cause(hive, cell, &why)), hive.clock.wall_ns());
+    let config = cell.spec.config_json.clone();
+    let left = enter(cell, instance.start(turn, &config, why)).await;
+    let turn = match left {
+        Left::Ended(ended) => ended.outcome.map(|_| ended.turn).map_err(start_failed),
+        Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
+        Left::Cancelled => Err(ExitReason::Shutdown),
+    }?;
+    commit_alone(hive, cell, began, turn, started_record(hive, cell)).await
+}
+
+/// The same for a durable agent's only `fresh`, another one for every other start.
+fn start_cause(hive: &Hive, cell: &Cell, why: &StartReason) -> MessageId {
+    let line = format!("{:016x}", cell.lineage.0);
+    match why {
+        StartReason::Fresh if cell.is_durable() => MessageId::of_text("start", &line),
+        _ => MessageId::of_text("start again", &format!("{line} {}", hive.clock.wall_ns())),
+    }
+}
+
+fn started_record(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Vec<Write> {
+    if !cell.is_durable() || cell.mind.lock().started {
+        return Vec::new();
+    }
+    vec![crate::spec_record::write(hive, cell, true)]
+}
+
+/// Seals a turn without messages.
+pub(crate) fn seal_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) -> Result<Plan, ExitReason> {
+    let sealed = turn.seal(0).map_err(|(rule, _)| ExitReason::StartFailed(rule.to_string()))?;
+    seal(hive, cell, began, sealed, Vec::new(), hive.clock.monotonic_ns())
+        .map_err(|(unreadable, _)| ExitReason::StateUnreadable(unreadable))
+}
+
+/// Commits a turn without messages together with other writes, and lets its effects out.
+pub(crate) async fn commit_alone(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    began: Began,
+    turn: Turn,
+    more: Vec<Write>,
+) -> Result<(), ExitReason> {
+    let (mut writes, sync, release) = seal_alone(hive, cell, began, turn)?.into_commit();
+    writes.extend(more);
+    if let Some(committer) = hive.committer.as_ref().filter(|_| !writes.is_empty()) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
+        let result = receiver.await;
+        cell.mind.lock().state.committed(began.turn);
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(failed)) => return Err(ExitReason::StartFailed(failed.detail)),
+            Err(_) => return Err(ExitReason::Shutdown),
+        }
+    }
+    cell.mind.lock().started = true;
+    crate::release::release(hive, cell, release);
+    Ok(())
+}
+
+async fn stop(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId, reason: ExitReason, how: Shutdown) {
+    let was_up = {
+        let mut mind = cell.mind.lock();
+        let up = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended);
+        mind.agent.set_gate(Gate::Stopping);
+        up
+    };
+    cell.changed.notify_waiters();
+    let ended = if was_up { end_by(hive, cell, &reason, how).await } else { reason };
+    ended_now(hive, cell, ended);
+    hive.supervise(Event::Stopped { child });
+}
+
+/// Lets the running turn end and calls `stop`, as long as `how` allows; then it is killed.
+async fn end_by(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason, how: Shutdown) -> ExitReason {
+    let orderly = async {
+        cell.quiet().await;
+        let instance = cell.instance.lock().take();
+        if let Some(mut instance) = instance {
+            stop_turn(hive, cell, &mut instance, reason).await;
+        }
+    };
+    let in_time = match how {
+        Shutdown::Brutal => false,
+        Shutdown::AfterMs(limit_ms) => {
+            tokio::time::timeout(Duration::from_millis(limit_ms.into()), orderly).await.is_ok()
+        }
+        Shutdown::Infinity => {
+            orderly.await;
+            true
+        }
+    };
+    if in_time {
+        return reason.clone();
+    }
+    give_up_turn(cell);
+    ExitReason::Killed
+}
+
+/// Whatever runs is void from now on.
+fn give_up_turn(cell: &Cell) {
+    cell.undoings.fetch_add(1, Ordering::AcqRel);
+    cell.cancel.notify_waiters();
+    drop(cell.instance.lock().take());
+}
+
+/// Best effort: what `stop` does counts only if it ends well.
+async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, reason: &ExitReason) {
+    let began = Began {
+        turn: cell.next_turn(),
+        undoings: cell.undoings.load(Ordering::Acquire),
+        monotonic_ns: hive.clock.monotonic_ns(),
+    };
+    instance.host_mut().prepare(began.turn, &[]);
+    let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
+    let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
+    if let Left::Ended(ended) = enter(cell, instance.stop(turn, reason)).await
+        && ended.outcome.is_ok()
+    {
+        // A commit that fails here has an event of its own; the agent ends all the same.
+        let _ = commit_alone(hive, cell, began, ended.turn, Vec::new()).await;
+    }
+}
+
+/// The agent exits by itself, by a link, or by its failures. Its supervisor decides what follows.
+pub(crate) fn exit(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
+    let exits = {
+        let mut mind = cell.mind.lock();
+        let exits = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended);
+        if exits {
+            mind.agent.set_gate(Gate::Down);
+            mind.state.lose();
+        }
+        exits
+    };
+    if !exits {
+        return;
+    }
+    give_up_turn(cell);
+    cell.changed.notify_waiters();
+    ended_now(hive, cell, reason.clone());
+    if let Some(child) = hive.supervision.child_of(cell) {
+        hive.supervise(Event::Exited { child, reason });
+    }
+}
+
+/// What an end means for others: those who are linked, who watch, who wait for a reply, and its own children.
+fn ended_now(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
+    hive.emit_of(cell, What::AgentExited(reason.clone()));
+    let owed = {
+        let mut mind = cell.mind.lock();
+        mind.exit = Some(reason.clone());
+        // A durable agent that is started again still owes what it owed.
+        if cell.is_durable() { Vec::new() } else { mind.asks.settle_all() }
+    };
+    for (ask, owed) in owed {
+        crate::answer::end_ask(hive, cell.id, ask, &owed, Err(AskFailure::Down(reason.clone())));
+    }
+    crate::links::exited(hive, cell, &reason);
+    crate::spawn::owner_ended(hive, cell, &reason);
+}
+
+/// The agent rests or is gone: whatever waits for it is told, and its mailbox becomes dead letters.
+fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool) {
+    let (waiting, owed) = {
+        let mut mind = cell.mind.lock();
+        mind.agent.set_gate(Gate::Ended);
+        mind.state.lose();
+        (mind.agent.mailbox_mut().drain(), mind.asks.settle_all())
+    };
+    drop(cell.instance.lock().take());
+    let reason = cell.mind.lock().exit.clone().unwrap_or(ExitReason::Shutdown);
+    for message in waiting {
+        crate::dead::bury(hive, cell, message, DeadReason::Stopped, AskFailure::Down(reason.clone()));
+    }
+    for (ask, owed) in owed {
+        crate::answer::end_ask(hive, cell.id, ask, &owed, Err(AskFailure::Down(reason.clone())));
+    }
+    hive.alarms.remove_agent(cell.id);
+    skep_bus::Bus::remove(&hive.bus, cell.id);
+    if gone {
+        crate::spawn::gone(hive, cell);
+    }
+    cell.changed.notify_waiters();
+    cell.room.notify_waiters();
+}
+
+/// An agent stops one that it started.
+pub(crate) fn stop_child(hive: &Arc<Hive>, agent: AgentId, reason: ExitReason) {
+    let Some(cell) = hive.cell(agent) else { return };
+    cell.mind.lock().exit = Some(reason);
+    // A child that is not in the tree any more is stopped already.
+    let _ = hive.terminate(cell.name.as_str());
+}

@@ -1,0 +1,105 @@
+//! The plugins of a hive: read once, kept under their digest in the data directory, compiled, and replaced by swaps.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skep_core::event::What;
+use skep_core::spec::PluginSpec;
+use skep_core::{AgentId, Bytes, Digest, Name};
+use skep_engine::{Engine, Plugin};
+use skep_store::{Space, Store, Write};
+
+use crate::context::TurnContext;
+use crate::error::Error;
+use crate::hive::{Hive, PluginEntry};
+use crate::record::{decode, encode};
+
+/// Which version of a plugin runs.
+#[derive(Serialize, Deserialize)]
+struct PluginRecord {
+    /// What the manifest's file was when the version was chosen.
+    manifest: String,
+    /// What runs.
+    digest: String,
+}
+
+fn key(name: &Name) -> Bytes {
+    Bytes::from(format!("plugin {name}"))
+}
+
+/// The write that keeps which version runs.
+pub(crate) fn record(name: &Name, entry: &PluginEntry) -> Write {
+    let record = PluginRecord { manifest: entry.manifest_digest.to_string(), digest: entry.digest.to_string() };
+    Write::Put { space: Space::Hive, owner: AgentId::OUTSIDE, key: key(name), value: encode(&record, b"") }
+}
+
+/// Reads and compiles one plugin. A swap stands as long as the manifest's file is what it was.
+pub(crate) fn load(
+    engine: &Engine<TurnContext>,
+    store: Option<&Arc<dyn Store>>,
+    data_dir: Option<&Path>,
+    spec: &PluginSpec,
+) -> Result<PluginEntry, Error> {
+    let declared = engine.load(&spec.path, spec.digest)?;
+    let manifest_digest = declared.digest;
+    let swapped = swapped_to(store, spec, manifest_digest)?;
+    let plugin = match (swapped, data_dir) {
+        (Some(digest), Some(dir)) => engine.load(&copy_path(dir, digest), Some(digest))?,
+        _ => declared,
+    };
+    if let Some(dir) = data_dir {
+        keep_copy(dir, &plugin)?;
+    }
+    let component = engine.compile(&plugin)?;
+    Ok(PluginEntry { component, digest: plugin.digest, manifest_digest })
+}
+
+fn swapped_to(
+    store: Option<&Arc<dyn Store>>,
+    spec: &PluginSpec,
+    manifest_digest: Digest,
+) -> Result<Option<Digest>, Error> {
+    let Some(store) = store else { return Ok(None) };
+    let value = store.get(Space::Hive, AgentId::OUTSIDE, &[key(&spec.name)])?.pop().flatten();
+    let Some(value) = value else { return Ok(None) };
+    let (record, _) = decode::<PluginRecord>("plugin", &value).map_err(|unreadable| skep_store::Error::Corrupt {
+        place: format!("plugin {}", spec.name),
+        detail: unreadable.to_string(),
+    })?;
+    let stands = Digest::parse(&record.manifest) == Some(manifest_digest);
+    Ok(Digest::parse(&record.digest).filter(|digest| stands && *digest != manifest_digest))
+}
+
+/// Where the file of a digest is kept.
+pub(crate) fn copy_path(data_dir: &Path, digest: Digest) -> PathBuf {
+    let hex = digest.to_string();
+    data_dir.join("plugins").join(format!("{}.wasm", hex.trim_start_matches("sha256:")))
+}
+
+/// Keeps the file under its digest: what runs does not depend on the file that it came from.
+pub(crate) fn keep_copy(data_dir: &Path, plugin: &Plugin) -> Result<(), Error> {
+    let path = copy_path(data_dir, plugin.digest);
+    if path.exists() {
+        return Ok(());
+    }
+    let write = || {
+        std::fs::create_dir_all(data_dir.join("plugins"))?;
+        let partial = path.with_extension("partial");
+        std::fs::write(&partial, &plugin.bytes)?;
+        std::fs::File::open(&partial)?.sync_all()?;
+        std::fs::rename(&partial, &path)
+    };
+    write().map_err(|error| {
+        let (path, detail) = (path.display().to_string(), error.to_string());
+        Error::Store(skep_store::Error::Directory { path, detail })
+    })
+}
+
+/// Tells that a plugin is ready.
+pub(crate) fn announce(hive: &Hive) {
+    for (name, entry) in hive.plugins.read().iter() {
+        let (plugin, digest, cached) = (name.clone(), entry.digest, entry.component.cached());
+        hive.emit(&Default::default(), What::PluginLoaded { plugin, digest, cached });
+    }
+}

@@ -1,0 +1,149 @@
+//! Lets out what a turn asked for, in order, once its commit stands; or takes it back, if the commit failed.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use skep_bus::Bus;
+use skep_core::ask::OpenAsk;
+use skep_core::event::{Severity, What};
+use skep_core::timer::Timer;
+use skep_core::turn::Effect;
+use skep_core::{AgentId, Class, DeadReason, Message};
+
+use crate::answer::{deliver_answer, end_ask};
+use crate::cell::Cell;
+use crate::commit::CommitFailed;
+use crate::hive::Hive;
+use crate::seal::{Out, Release};
+use crate::turn::Began;
+
+/// Lets everything out. An exit comes last: what was asked for before it still leaves.
+pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
+    consumed(hive, cell, &release.handled);
+    let effects = release.out.len() as u32;
+    let mut exit = None;
+    for out in release.out {
+        match out {
+            Out::Message { to, message, promised_bytes } => send(hive, cell, to, *message, promised_bytes),
+            Out::End { ask, owed, result, answer } => match answer {
+                Some(answer) => deliver_answer(hive, owed.asker, ask, *answer),
+                None => end_ask(hive, cell.id, ask, &owed, result),
+            },
+            Out::Unowed => hive.emit_of(cell, What::MessageDropped { reason: "late-reply" }),
+            Out::Effect(Effect::Exit(reason)) => exit = Some(reason),
+            Out::Effect(effect) => perform(hive, cell, effect),
+        }
+    }
+    if hive.events.wanted(Severity::Debug) {
+        let mut scene = cell.scene();
+        scene.turn = Some(release.began.turn);
+        scene.cause = release.handled.first().map(|message| message.id);
+        scene.duration_ns = Some(release.duration_ns);
+        hive.emit(&scene, What::TurnCommitted { handled: release.handled.len() as u32, effects });
+    }
+    if let Some(reason) = exit {
+        crate::lifecycle::exit(hive, cell, reason);
+    }
+}
+
+/// What the messages that were dealt with were to the host.
+fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[Message]) {
+    for message in handled {
+        if let Class::Timer { .. } = message.class {
+            hive.alarms.fired_and_handled(hive, cell, &message.kind);
+        }
+    }
+}
+
+/// Puts a message into its receiver's mailbox, where its place is reserved.
+fn send(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: Message, promised_bytes: usize) {
+    if let Class::Ask { deadline_ns, blocking: false } = message.class {
+        let open = OpenAsk { to, deadline_ns, channel: message.channel };
+        cell.mind.lock().asks.opened(message.id, open);
+        hive.alarms.ask_opened(deadline_ns, cell.id, message.id);
+    }
+    deliver(hive, to, message, promised_bytes);
+}
+
+/// As `send`, for messages of whoever.
+pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: Message, promised_bytes: usize) {
+    let Some(receiver) = hive.cell(to) else {
+        return crate::dead::lost(hive, to, message, DeadReason::Absent);
+    };
+    let delivered = {
+        let mut mind = receiver.mind.lock();
+        let delivered = mind.agent.deliver(message, promised_bytes);
+        delivered.map(|dropped| (dropped, mind.agent.wake()))
+    };
+    match delivered {
+        Ok((dropped, wakes)) => {
+            for _ in 0..dropped {
+                hive.emit_of(&receiver, What::MessageDropped { reason: "telemetry-overflow" });
+            }
+            if wakes {
+                hive.scheduler.push(receiver);
+            }
+        }
+        Err(message) => crate::dead::lost(hive, to, *message, DeadReason::Stopped),
+    }
+}
+
+fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
+    match effect {
+        Effect::SetTimer { name, after_ms, every, body } => {
+            let period_ns = u64::from(after_ms) * 1_000_000;
+            let every_ns = if every { NonZeroU64::new(period_ns) } else { None };
+            let timer = Timer { due_ns: hive.clock.wall_ns() + period_ns, every_ns, body };
+            hive.alarms.set_timer(cell.id, name, timer);
+        }
+        Effect::CancelTimer { name } => hive.alarms.cancel_timer(cell.id, &name),
+        Effect::Subscribe { pattern, on: true } => drop(hive.bus.subscribe(&pattern, cell.id)),
+        Effect::Subscribe { pattern, on: false } => drop(hive.bus.unsubscribe(&pattern, cell.id)),
+        Effect::Register(profile) => {
+            cell.mind.lock().profile = (*profile).clone();
+            hive.directory.registry.write().set_profile(cell.id, *profile);
+            hive.emit_of(cell, What::AgentRegistered);
+        }
+        Effect::Group { group, join: true } => drop(hive.directory.registry.write().join(cell.id, &group)),
+        Effect::Group { group, join: false } => drop(hive.directory.registry.write().leave(cell.id, &group)),
+        Effect::Spawn(request) => crate::spawn::perform(hive, cell, *request),
+        Effect::Stop { agent, reason } => crate::lifecycle::stop_child(hive, agent, reason),
+        Effect::Link { agent, on } => crate::links::link(hive, cell, agent, on),
+        Effect::Monitor { agent, on } => crate::links::monitor(hive, cell, agent, on),
+        Effect::Exit(_) | Effect::Send { .. } | Effect::Reply { .. } => {}
+    }
+}
+
+/// The commit failed: nothing of the turn leaves, and its messages come again after those of earlier turns.
+pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, release: Release, failed: &CommitFailed) {
+    hive.emit_of(cell, What::CommitFailed { detail: failed.detail.clone() });
+    {
+        let mut mind = cell.mind.lock();
+        mind.agent.undo();
+        mind.state.undo();
+        for ask in &release.owes {
+            mind.asks.settle(*ask);
+        }
+    }
+    // The memory of the instance is ahead of what is committed.
+    drop(cell.instance.lock().take());
+    let mut effects = Vec::new();
+    for out in release.out {
+        match out {
+            Out::Message { to, mut message, .. } => {
+                message.row = None;
+                effects.push(Effect::Send { to, message });
+            }
+            Out::End { ask, owed, .. } if !release.handled.iter().any(|message| message.id == ask) => {
+                cell.mind.lock().asks.owe(ask, owed);
+            }
+            Out::Effect(effect) => effects.push(effect),
+            Out::End { .. } | Out::Unowed => {}
+        }
+    }
+    crate::turn::give_back(hive, cell, effects);
+    crate::turn::come_again(hive, cell, began, release.handled, false);
+    if failed.fatal {
+        hive.fail(&failed.detail);
+    }
+}

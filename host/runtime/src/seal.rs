@@ -1,0 +1,337 @@
+//! What a turn that ended well comes to: the writes of its commit, and what leaves after it.
+
+use std::sync::Arc;
+
+use skep_core::ask::Owed;
+use skep_core::spec::Durability;
+use skep_core::turn::{Effect, Sealed};
+use skep_core::{AgentId, AskFailure, Bytes, Class, Message, MessageId};
+use skep_store::{Space, Sync, Write};
+
+use crate::answer::{answer_message, owed_by};
+use crate::cell::Cell;
+use crate::hive::Hive;
+use crate::record::{self, AskRecord, CallRecord, OwedRecord, SeenEnd, SeenRecord, TimerRecord, encode, id_key, name_key};
+use crate::state::Known;
+use crate::turn::Began;
+
+/// See the module.
+pub(crate) struct Plan {
+    writes: Vec<Write>,
+    sync: Sync,
+    release: Release,
+}
+
+/// What leaves after the commit, in order, and what is needed to take it back if the commit fails.
+pub(crate) struct Release {
+    pub(crate) began: Began,
+    pub(crate) handled: Vec<Message>,
+    pub(crate) out: Vec<Out>,
+    /// Replies that this turn began to owe.
+    pub(crate) owes: Vec<MessageId>,
+    pub(crate) duration_ns: u64,
+}
+
+/// One thing that leaves.
+pub(crate) enum Out {
+    /// A message whose place is reserved.
+    Message { to: AgentId, message: Box<Message>, promised_bytes: usize },
+    /// The end of an ask.
+    End { ask: MessageId, owed: Owed, result: Result<Bytes, AskFailure>, answer: Option<Box<Message>> },
+    /// A reply that nobody is owed.
+    Unowed,
+    /// Anything else, as the turn asked for it.
+    Effect(Effect),
+}
+
+impl Plan {
+    /// Whether it must go through the store: it writes, or earlier turns of the agent are not committed yet.
+    pub(crate) fn needs_commit(&self, cell: &Cell) -> bool {
+        !self.writes.is_empty() || (cell.is_durable() && cell.mind.lock().agent.ahead() > 0)
+    }
+
+    pub(crate) fn into_release(self) -> Release {
+        self.release
+    }
+
+    pub(crate) fn into_commit(self) -> (Vec<Write>, Sync, Release) {
+        (self.writes, self.sync, self.release)
+    }
+}
+
+/// Makes the plan of a turn. The error is a state that cannot be read, with the batch.
+pub(crate) fn seal(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    began: Began,
+    mut sealed: Sealed,
+    calls: Vec<(AgentId, MessageId)>,
+    now_ns: u64,
+) -> Result<Plan, (String, Vec<Message>)> {
+    let mut sealer = Sealer {
+        hive,
+        cell,
+        durable: cell.is_durable() && hive.committer.is_some(),
+        writes: Vec::new(),
+        out: Vec::with_capacity(sealed.effects.len()),
+        owes: Vec::new(),
+    };
+    if let Err(unreadable) = sealer.state(began, std::mem::take(&mut sealed.writes)) {
+        return Err((unreadable, sealed.handled));
+    }
+    sealer.consume(&sealed);
+    for effect in sealed.effects {
+        sealer.effect(effect, &sealed.handled);
+    }
+    sealer.refusals(&sealed.handled, sealed.refused);
+    sealer.owe(&sealed.handled);
+    sealer.forget_calls(calls);
+    let sync = if cell.spec.durability == Durability::Full { Sync::Power } else { Sync::Process };
+    let (writes, out, owes) = (sealer.writes, sealer.out, sealer.owes);
+    let duration_ns = now_ns.saturating_sub(began.monotonic_ns);
+    Ok(Plan { writes, sync, release: Release { began, handled: sealed.handled, out, owes, duration_ns } })
+}
+
+struct Sealer<'a> {
+    hive: &'a Arc<Hive>,
+    cell: &'a Arc<Cell>,
+    durable: bool,
+    writes: Vec<Write>,
+    out: Vec<Out>,
+    owes: Vec<MessageId>,
+}
+
+impl Sealer<'_> {
+    fn put(&mut self, space: Space, owner: AgentId, key: Bytes, value: Bytes) {
+        self.writes.push(Write::Put { space, owner, key, value });
+    }
+
+    fn delete(&mut self, space: Space, owner: AgentId, key: Bytes) {
+        self.writes.push(Write::Delete { space, owner, key });
+    }
+
+    fn state(
+        &mut self,
+        began: Began,
+        writes: std::collections::BTreeMap<Bytes, Option<Bytes>>,
+    ) -> Result<(), String> {
+        for (key, value) in writes {
+            let old_bytes = self.old_bytes(&key)?;
+            if self.durable {
+                let (space, owner) = (Space::State, self.cell.id);
+                self.writes.push(match value.clone() {
+                    Some(value) => Write::Put { space, owner, key: key.clone(), value },
+                    None => Write::Delete { space, owner, key: key.clone() },
+                });
+            }
+            self.cell.mind.lock().state.write(began.turn, key, value, old_bytes);
+        }
+        Ok(())
+    }
+
+    /// What a key and its value take now: the budget of stored bytes counts exactly.
+    fn old_bytes(&self, key: &Bytes) -> Result<u64, String> {
+        let known = self.cell.mind.lock().state.get(key);
+        let value = match (known, self.hive.store()) {
+            (Known::Value(value), _) => value,
+            (Known::Miss, None) => None,
+            (Known::Miss, Some(store)) => store
+                .get(Space::State, self.cell.id, std::slice::from_ref(key))
+                .map_err(|error| error.to_string())?
+                .pop()
+                .flatten(),
+        };
+        Ok(value.map_or(0, |value| (key.len() + value.len()) as u64))
+    }
+
+    /// What the messages that were dealt with leave behind in the store.
+    fn consume(&mut self, sealed: &Sealed) {
+        for message in &sealed.handled {
+            if let Some(row) = message.row {
+                self.writes.push(Write::TakeMessage { row });
+            }
+            match &message.class {
+                Class::Answer { ask, .. } if self.durable => self.delete(Space::Ask, self.cell.id, id_key(*ask)),
+                Class::Timer { .. } => self.consume_firing(message),
+                _ => {}
+            }
+        }
+    }
+
+    /// A timer that has fired is over, unless it fires again or was set anew.
+    fn consume_firing(&mut self, message: &Message) {
+        if !self.durable {
+            return;
+        }
+        match self.hive.alarms.timer(self.cell.id, &message.kind) {
+            Some(timer) => self.put_timer(&message.kind, timer.due_ns, timer.every_ns.map_or(0, u64::from), &timer.body),
+            None => self.delete(Space::Timer, self.cell.id, name_key(&message.kind)),
+        }
+    }
+
+    fn put_timer(&mut self, name: &skep_core::Name, due_ns: u64, every_ns: u64, body: &[u8]) {
+        let value = encode(&TimerRecord { due_ns, every_ns }, body);
+        self.put(Space::Timer, self.cell.id, name_key(name), value);
+    }
+
+    fn effect(&mut self, effect: Effect, handled: &[Message]) {
+        match effect {
+            Effect::Send { to, message } => self.send(to, message),
+            Effect::Reply { ask, result } => self.reply(ask, result, handled),
+            effect => {
+                if self.durable {
+                    self.record(&effect);
+                }
+                self.out.push(Out::Effect(effect));
+            }
+        }
+    }
+
+    /// A message is as durable as the weaker of its two ends.
+    fn send(&mut self, to: AgentId, mut message: Box<Message>) {
+        if let (true, Class::Ask { deadline_ns, blocking: false }) = (self.durable, &message.class) {
+            let open = skep_core::ask::OpenAsk { to, deadline_ns: *deadline_ns, channel: message.channel };
+            self.put(Space::Ask, self.cell.id, id_key(message.id), encode(&AskRecord::of(&open), b""));
+        }
+        let promised_bytes = message.weight_bytes();
+        self.keep(to, &mut message);
+        self.out.push(Out::Message { to, message, promised_bytes });
+    }
+
+    fn keep(&mut self, to: AgentId, message: &mut Message) {
+        let Some(committer) = self.hive.committer.as_ref().filter(|_| self.durable) else { return };
+        let receiver_durable = to == self.cell.id || self.hive.cell(to).is_some_and(|cell| cell.is_durable());
+        if receiver_durable {
+            let row = committer.next_row();
+            message.row = Some(row);
+            self.writes.push(Write::PutMessage { row, to, message: message.clone() });
+        }
+    }
+
+    fn reply(&mut self, ask: MessageId, result: Result<Bytes, AskFailure>, handled: &[Message]) {
+        let in_batch = handled.iter().find(|message| message.id == ask).and_then(owed_by);
+        let answered = self.out.iter().any(|out| matches!(out, Out::End { ask: before, .. } if *before == ask));
+        let owed = match in_batch {
+            Some(owed) => Some(owed).filter(|_| !answered),
+            None => self.settle(ask),
+        };
+        match owed {
+            Some(owed) => self.end(ask, owed, result),
+            None => self.out.push(Out::Unowed),
+        }
+    }
+
+    /// A reply that was owed from an earlier turn.
+    fn settle(&mut self, ask: MessageId) -> Option<Owed> {
+        let owed = self.cell.mind.lock().asks.settle(ask)?;
+        if self.durable {
+            self.delete(Space::Owed, self.cell.id, id_key(ask));
+        }
+        Some(owed)
+    }
+
+    fn end(&mut self, ask: MessageId, owed: Owed, result: Result<Bytes, AskFailure>) {
+        self.remember_end(ask, &owed, &result);
+        let to_agent = !owed.blocking && owed.asker != AgentId::OUTSIDE;
+        let answer = to_agent.then(|| {
+            let mut answer = answer_message(self.hive, self.cell.id, ask, &owed, result.clone());
+            self.keep(owed.asker, &mut answer);
+            Box::new(answer)
+        });
+        self.out.push(Out::End { ask, owed, result, answer });
+    }
+
+    /// Who comes back with the same id gets the same end.
+    fn remember_end(&mut self, ask: MessageId, owed: &Owed, result: &Result<Bytes, AskFailure>) {
+        if !self.durable {
+            return;
+        }
+        let body = result.as_ref().map(Bytes::as_ref).unwrap_or_default();
+        if owed.blocking {
+            let record = CallRecord { end: SeenEnd::of(result) };
+            self.put(Space::Call, self.cell.id, id_key(ask), encode(&record, body));
+        } else if owed.client_id.is_some() {
+            let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::of(result) };
+            self.put(Space::Seen, self.cell.id, id_key(ask), encode(&record, body));
+        }
+    }
+
+    fn refusals(&mut self, handled: &[Message], refused: Vec<(u32, skep_core::Refusal)>) {
+        for (index, refusal) in refused {
+            let Some(message) = handled.get(index as usize) else { continue };
+            self.cell.stats.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let scene = crate::events::Scene { cause: Some(message.id), ..self.cell.scene() };
+            self.hive.emit(&scene, skep_core::event::What::MessageRefused { why: refusal.to_string() });
+            if let Some(owed) = owed_by(message) {
+                self.end(message.id, owed, Err(AskFailure::Refused(refusal)));
+            }
+        }
+    }
+
+    /// Asks that were handled and have no answer yet.
+    fn owe(&mut self, handled: &[Message]) {
+        for message in handled {
+            let Some(owed) = owed_by(message) else { continue };
+            if self.out.iter().any(|out| matches!(out, Out::End { ask, .. } if *ask == message.id)) {
+                continue;
+            }
+            self.cell.mind.lock().asks.owe(message.id, owed);
+            self.owes.push(message.id);
+            if self.durable && !owed.blocking {
+                self.put(Space::Owed, self.cell.id, id_key(message.id), encode(&OwedRecord::of(&owed), b""));
+                if owed.client_id.is_some() {
+                    let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::Taken };
+                    self.put(Space::Seen, self.cell.id, id_key(message.id), encode(&record, b""));
+                }
+            }
+        }
+    }
+
+    /// The turn that made the calls is about to be committed: their recorded replies are needed no more.
+    fn forget_calls(&mut self, calls: Vec<(AgentId, MessageId)>) {
+        for (callee, call) in calls {
+            self.hive.calls.forget(call);
+            if self.durable {
+                self.delete(Space::Call, callee, id_key(call));
+            }
+        }
+    }
+
+    /// What an agent holds beside its state survives with it.
+    fn record(&mut self, effect: &Effect) {
+        let owner = self.cell.id;
+        match effect {
+            Effect::SetTimer { name, after_ms, every, body } => {
+                let period_ns = u64::from(*after_ms) * 1_000_000;
+                let due_ns = self.hive.clock.wall_ns() + period_ns;
+                self.put_timer(name, due_ns, if *every { period_ns } else { 0 }, body);
+            }
+            Effect::CancelTimer { name } => self.delete(Space::Timer, owner, name_key(name)),
+            Effect::Subscribe { pattern, on } => self.hold(record::handle::SUBSCRIPTION, pattern, *on),
+            Effect::Group { group, join } => self.hold(record::handle::GROUP, group.as_str(), *join),
+            Effect::Link { agent, on } => self.hold_agent(record::handle::LINK, *agent, *on),
+            Effect::Monitor { agent, on } => self.hold_agent(record::handle::MONITOR, *agent, *on),
+            Effect::Register(profile) => {
+                let value = encode(&record::ProfileRecord::of(profile), b"");
+                self.put(Space::Handle, owner, Bytes::from_static(record::handle::PROFILE.as_bytes()), value);
+            }
+            Effect::Spawn(request) => self.writes.extend(crate::spawn::record(self.hive, request)),
+            Effect::Send { .. } | Effect::Reply { .. } | Effect::Stop { .. } | Effect::Exit(_) => {}
+        }
+    }
+
+    fn hold_agent(&mut self, prefix: &str, agent: AgentId, on: bool) {
+        if let Some(name) = self.hive.directory.name_of(agent) {
+            self.hold(prefix, name.as_str(), on);
+        }
+    }
+
+    fn hold(&mut self, prefix: &str, rest: &str, on: bool) {
+        let key = Bytes::from(format!("{prefix}{rest}"));
+        if on {
+            self.put(Space::Handle, self.cell.id, key, Bytes::from_static(b"{}\n"));
+        } else {
+            self.delete(Space::Handle, self.cell.id, key);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Agents that are added while the hive runs: by an agent, by an operator, or back from the store.
+
+use std::sync::Arc;
+
+use skep_core::event::What;
+use skep_core::grant::Granted;
+use skep_core::spec::{AgentSpec, ChildSpec, Durability, Restart};
+use skep_core::supervision::Child;
+use skep_core::turn::ChildRequest;
+use skep_core::{AgentId, Class, ExitReason, Lineage, Message, MessageId, Name, SendError};
+use skep_store::{Space, Write};
+
+use crate::cell::{Cell, Parent};
+use crate::hive::Hive;
+use crate::record::{down_body, name_key};
+
+/// Where an agent comes from.
+pub(crate) struct Origin {
+    pub(crate) id: AgentId,
+    pub(crate) lineage: Lineage,
+    pub(crate) supervisor: Name,
+    pub(crate) parent: Option<Parent>,
+}
+
+/// Makes the entry of an agent. It takes messages from now on, and is started by its supervisor.
+pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Origin) -> Result<Arc<Cell>, SendError> {
+    let component = hive.plugins.read().get(&spec.plugin).map(|entry| entry.component.clone());
+    let component = component.ok_or_else(|| SendError::Invalid(format!("there is no plugin {}", spec.plugin)))?;
+    let reserved = hive.directory.registry.write().reserve(spec.name.clone(), origin.id);
+    reserved.map_err(|_| SendError::Full)?;
+    let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, origin.parent, component);
+    let cell = Arc::new(cell);
+    hive.directory.insert(cell.clone());
+    if let Some(parent) = origin.parent {
+        hive.supervision.child_added(parent.id);
+    }
+    Ok(cell)
+}
+
+/// A lineage that no agent of this name has had.
+pub(crate) fn new_lineage(hive: &Hive, name: &Name, id: AgentId) -> Lineage {
+    let seed = format!("{} {} {}", hive.spec.name, id.0, hive.clock.wall_ns());
+    Lineage(MessageId::of_text(name.as_str(), &seed).0 as u64)
+}
+
+/// Number and lineage for a name: those of the agent whose state is kept under it, if there is one.
+pub(crate) fn identity(hive: &Hive, name: &Name, durability: Durability) -> Identity {
+    if durability > Durability::None
+        && let Some((id, lineage)) = hive.directory.take_rested(name)
+    {
+        return Identity { id, lineage, started: true };
+    }
+    let id = hive.directory.next_id();
+    Identity { id, lineage: new_lineage(hive, name, id), started: false }
+}
+
+/// Who an agent is going to be.
+pub(crate) struct Identity {
+    pub(crate) id: AgentId,
+    pub(crate) lineage: Lineage,
+    pub(crate) started: bool,
+}
+
+/// Reserves name and number for a child that a turn asks for. What follows is `perform`, or `give_back`.
+pub(crate) fn reserve(
+    hive: &Arc<Hive>,
+    parent: &Arc<Cell>,
+    request: &ChildRequest,
+    plugin: Name,
+) -> Result<AgentId, SendError> {
+    if hive.directory.resolve(&request.name).is_some() {
+        return Err(SendError::Full);
+    }
+    let Identity { id, lineage, started } = identity(hive, &request.name, request.durability);
+    let spec = AgentSpec {
+        config_json: request.config_json.clone(),
+        durability: request.durability,
+        restart: request.restart,
+        grants: parent.spec.grants.clone(),
+        budget: parent.spec.budget,
+        shutdown: parent.spec.shutdown,
+        ..AgentSpec::new(request.name.clone(), plugin.clone())
+    };
+    let origin = Origin {
+        id,
+        lineage,
+        supervisor: parent.supervisor.clone(),
+        parent: Some(Parent { id: parent.id, owned: request.owned }),
+    };
+    // A child has what its parent has, no more.
+    let granted = parent.granted.inherited(request.name.clone(), plugin);
+    let cell = plant(hive, spec, granted, origin)?;
+    cell.mind.lock().started = started;
+    Ok(cell.id)
+}
+
+/// The turn that asked for the child was undone.
+pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
+    if let Some(cell) = hive.directory.remove(id) {
+        if let Some(parent) = cell.parent {
+            hive.supervision.child_gone(parent.id);
+        }
+        crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false });
+    }
+}
+
+/// The row of a durable child: written in its parent's commit.
+pub(crate) fn record(hive: &Arc<Hive>, request: &ChildRequest) -> Option<Write> {
+    let cell = hive.cell(request.id)?;
+    cell.is_durable().then(|| crate::spec_record::write(hive, &cell, false))
+}
+
+/// Starts a child whose parent's turn is committed.
+pub(crate) fn perform(hive: &Arc<Hive>, parent: &Arc<Cell>, request: ChildRequest) {
+    let Some(cell) = hive.cell(request.id) else { return };
+    let spec = ChildSpec::Agent(Box::new(cell.spec.clone()));
+    if let Err(error) = hive.add_child(cell.supervisor.as_str(), &spec) {
+        give_back(hive, cell.id);
+        let reason = ExitReason::StartFailed(error.to_string());
+        tell_down(hive, parent, cell.id, &reason);
+    }
+}
+
+/// A declared agent that had gone is to be started with its supervisor.
+pub(crate) fn declare_again(
+    hive: &Arc<Hive>,
+    spec: &Arc<AgentSpec>,
+    supervisor: Option<Child<'_>>,
+) -> Result<Arc<Cell>, ExitReason> {
+    let failed = |why: String| ExitReason::StartFailed(why);
+    let granted = Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| failed(bad.to_string()))?;
+    let Identity { id, lineage, started } = identity(hive, &spec.name, spec.durability);
+    let supervisor = supervisor.map_or_else(|| hive.spec.root.name.clone(), |above| above.name().clone());
+    let origin = Origin { id, lineage, supervisor, parent: None };
+    let cell = plant(hive, (**spec).clone(), granted, origin).map_err(|error| failed(error.to_string()))?;
+    cell.mind.lock().started = started;
+    Ok(cell)
+}
+
+/// The agent is gone from the tree: its entry goes, and with it what the store has of it, but not its state.
+pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
+    hive.directory.remove(cell.id);
+    if let Some(parent) = cell.parent {
+        hive.supervision.child_gone(parent.id);
+    }
+    if cell.is_durable() {
+        let mut writes: Vec<Write> = [Space::Timer, Space::Ask, Space::Owed, Space::Handle]
+            .into_iter()
+            .map(|space| Write::DeleteAll { space, owner: cell.id })
+            .collect();
+        if cell.spec.restart == Restart::Temporary {
+            // Nothing starts it again, so nobody would read its state.
+            writes = purge_writes(cell.id);
+        } else {
+            writes.push(crate::spec_record::ended(hive, cell));
+            hive.directory.rest(cell.name.clone(), cell.id, cell.lineage);
+        }
+        hive.commit_later(writes);
+    }
+    hive.emit_of(cell, What::AgentGone);
+}
+
+/// Removes all that the store has of an agent.
+pub(crate) fn purge_writes(id: AgentId) -> Vec<Write> {
+    let spaces = [
+        Space::Agent, Space::State, Space::Timer, Space::Ask, Space::Owed, Space::Handle, Space::Seen, Space::Call,
+    ];
+    spaces.into_iter().map(|space| Write::DeleteAll { space, owner: id }).collect()
+}
+
+/// The key of an agent's one record.
+pub(crate) fn record_key(cell: &Cell) -> skep_core::Bytes {
+    name_key(&cell.name)
+}
+
+/// Children that are owned end with their owner, and an owner is told of a child's end.
+pub(crate) fn owner_ended(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason) {
+    if let Some(parent) = cell.parent.filter(|parent| parent.owned)
+        && let Some(owner) = hive.cell(parent.id)
+    {
+        tell_down(hive, &owner, cell.id, reason);
+    }
+    if hive.supervision.children_of(cell.id) == 0 {
+        return;
+    }
+    let owned: Vec<Name> = hive
+        .directory
+        .all()
+        .iter()
+        .filter(|child| child.parent.is_some_and(|parent| parent.owned && parent.id == cell.id))
+        .map(|child| child.name.clone())
+        .collect();
+    if owned.is_empty() {
+        return;
+    }
+    let hive = hive.clone();
+    // Not from here: the end may be told while the tree is locked.
+    hive.scheduler.handle().clone().spawn(async move {
+        for name in owned {
+            // One that is not in the tree any more is stopped already.
+            let _ = hive.terminate(name.as_str());
+        }
+    });
+}
+
+/// One message about the end of another agent.
+pub(crate) fn tell_down(hive: &Arc<Hive>, to: &Arc<Cell>, from: AgentId, reason: &ExitReason) {
+    let now_ns = hive.clock.wall_ns();
+    let id = MessageId::derive(MessageId(u128::from(now_ns) << 64 | u128::from(from.0)), to.lineage, 0);
+    let message = Message {
+        id,
+        sender: from,
+        kind: Name::down(),
+        channel: skep_core::Channel::Control,
+        class: Class::Down,
+        failed_turns: 0,
+        hops: 0,
+        accepted_ns: now_ns,
+        row: None,
+        body: down_body(reason),
+        rare: None,
+    };
+    if to.notice(message) {
+        hive.wake(to);
+    }
+}

@@ -1,0 +1,277 @@
+//! Swap: another version of a plugin under agents that run. prepare, suspend, migrate, one commit, resume. Whatever fails
+//! before the commit leaves the old version serving.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use skep_core::agent::Gate;
+use skep_core::event::What;
+use skep_core::{Digest, Name};
+use skep_engine::{Component, Plugin};
+
+use crate::cell::Cell;
+use crate::context::TurnContext;
+use crate::error::Error;
+use crate::hive::{Hive, PluginEntry};
+use crate::upgrade::{Upgraded, rehearse, upgrade};
+use crate::view::{SwapReceipt, SwappedAgent};
+
+/// A turn that waits longer than this is undone and comes again in the new version.
+const SUSPEND_PATIENCE: Duration = Duration::from_secs(1);
+/// A turn that was cancelled must be gone by then: it yields at every tick of the epoch.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is to be swapped.
+struct Target {
+    cells: Vec<Arc<Cell>>,
+    /// The plugin, unless it is one agent alone.
+    plugin: Option<Name>,
+    from: Digest,
+}
+
+/// An agent that is suspended.
+struct Suspended {
+    cell: Arc<Cell>,
+    undone_before: u64,
+    quiet_ns: u64,
+}
+
+/// Holds the name while its swap is under way.
+struct Under<'a> {
+    hive: &'a Hive,
+    name: Name,
+}
+
+impl Drop for Under<'_> {
+    fn drop(&mut self) {
+        self.hive.swapping.lock().remove(&self.name);
+    }
+}
+
+/// Swaps one agent, or all agents of a plugin, to the component in `file`.
+pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<SwapReceipt, Error> {
+    let target = find(hive, name)?;
+    let _under = claim(hive, &target, name)?;
+    let (plugin, component) = prepare(hive, file).await?;
+    let scene = Default::default();
+    hive.emit(&scene, What::SwapPrepared { from: target.from, to: plugin.digest });
+    let swapped = change(hive, &target, &plugin, &component).await;
+    match swapped {
+        Ok((agents, waiting)) => {
+            hive.emit(&scene, What::SwapResumed { from: target.from, to: plugin.digest, waiting });
+            Ok(SwapReceipt { agents, from: target.from, to: plugin.digest })
+        }
+        Err((phase, detail)) => {
+            hive.emit(&scene, What::SwapFailed { detail: format!("{phase}: {detail}") });
+            Err(Error::SwapFailed { phase, detail })
+        }
+    }
+}
+
+fn find(hive: &Arc<Hive>, name: &str) -> Result<Target, Error> {
+    if let Ok(cell) = hive.directory.find(name) {
+        let from = cell.component.lock().digest();
+        return Ok(Target { cells: vec![cell], plugin: None, from });
+    }
+    let plugin = Name::new(name).ok().filter(|name| hive.plugins.read().contains_key(name));
+    let Some(plugin) = plugin else {
+        // The error of the agent: it knows names that are alike.
+        return Err(hive.directory.find(name).err().unwrap_or(Error::NoPlugin(skep_core::name::shown(name, 128))));
+    };
+    let from = hive.plugins.read().get(&plugin).map(|entry| entry.digest);
+    let cells = hive.directory.all().into_iter().filter(|cell| cell.spec.plugin == plugin).collect();
+    let from = from.ok_or_else(|| Error::NoPlugin(plugin.to_string()))?;
+    Ok(Target { cells, plugin: Some(plugin), from })
+}
+
+/// One swap of a plugin at a time, whether of one of its agents or of all.
+fn claim<'a>(hive: &'a Hive, target: &Target, name: &str) -> Result<Under<'a>, Error> {
+    let plugin = target.plugin.clone().or_else(|| target.cells.first().map(|cell| cell.spec.plugin.clone()));
+    let plugin = plugin.ok_or_else(|| Error::NoPlugin(skep_core::name::shown(name, 128)))?;
+    if !hive.swapping.lock().insert(plugin.clone()) {
+        return Err(Error::SwapInProgress(plugin.to_string()));
+    }
+    Ok(Under { hive, name: plugin })
+}
+
+/// Reads, checks and compiles the new version; the old one serves meanwhile.
+async fn prepare(hive: &Arc<Hive>, file: &Path) -> Result<(Plugin, Component<TurnContext>), Error> {
+    let (engine, file, data_dir) = (hive.engine.clone(), file.to_path_buf(), hive.data_dir.clone());
+    let work = move || -> Result<_, Error> {
+        let plugin = engine.load(&file, None)?;
+        let component = engine.compile(&plugin)?;
+        if let Some(dir) = data_dir {
+            crate::plugins::keep_copy(&dir, &plugin)?;
+        }
+        Ok((plugin, component))
+    };
+    let compiled = hive.scheduler.handle().spawn_blocking(work).await;
+    compiled.unwrap_or(Err(Error::Stopping))
+}
+
+type Failed = (&'static str, String);
+
+async fn change(
+    hive: &Arc<Hive>,
+    target: &Target,
+    plugin: &Plugin,
+    component: &Component<TurnContext>,
+) -> Result<(Vec<SwappedAgent>, u64), Failed> {
+    let running: Vec<Arc<Cell>> =
+        target.cells.iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).cloned().collect();
+    for cell in &running {
+        let from = cell.component.lock().digest();
+        let rehearsed = rehearse(hive, cell, component, from).await;
+        rehearsed.map_err(|why| ("prepare", format!("agent {}: {why}", cell.name)))?;
+    }
+    let mut suspended = Vec::new();
+    for cell in &running {
+        match suspend(hive, cell).await {
+            Ok(one) => suspended.push(one),
+            Err(why) => {
+                resume_all(hive, &running);
+                return Err(("suspend", format!("agent {}: {why}", cell.name)));
+            }
+        }
+    }
+    let upgraded = match migrate_all(hive, &suspended, component).await {
+        Ok(upgraded) => upgraded,
+        Err(failed) => {
+            resume_all(hive, &running);
+            return Err(failed);
+        }
+    };
+    let upgraded = match commit(hive, target, plugin, component, &suspended, upgraded).await {
+        Ok(upgraded) => upgraded,
+        Err(failed) => {
+            resume_all(hive, &running);
+            return Err(failed);
+        }
+    };
+    Ok(go_on(hive, target, component, suspended, upgraded))
+}
+
+/// Closes the gate and waits until nothing of the agent runs. Its mailbox queues meanwhile.
+async fn suspend(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Suspended, String> {
+    let undone_before = cell.stats.undone.load(Ordering::Relaxed);
+    cell.set_gate(Gate::Suspended);
+    if tokio::time::timeout(SUSPEND_PATIENCE, cell.quiet()).await.is_err() {
+        cell.cancel.notify_waiters();
+        let gone = tokio::time::timeout(CANCEL_PATIENCE, cell.quiet()).await;
+        gone.map_err(|_| "its turn did not end".to_owned())?;
+    }
+    if cell.mind.lock().agent.gate() != Gate::Suspended {
+        return Err("it has exited".to_owned());
+    }
+    Ok(Suspended { cell: cell.clone(), undone_before, quiet_ns: hive.clock.monotonic_ns() })
+}
+
+fn resume_all(hive: &Arc<Hive>, cells: &[Arc<Cell>]) {
+    for cell in cells {
+        if cell.mind.lock().agent.gate() == Gate::Suspended {
+            cell.set_gate(Gate::Open);
+            hive.wake(cell);
+        }
+    }
+}
+
+async fn migrate_all(
+    hive: &Arc<Hive>,
+    suspended: &[Suspended],
+    component: &Component<TurnContext>,
+) -> Result<Vec<Upgraded>, Failed> {
+    let mut upgraded: Vec<Upgraded> = Vec::new();
+    for one in suspended {
+        let from = one.cell.component.lock().digest();
+        match upgrade(hive, &one.cell, component, from).await {
+            Ok(ready) => upgraded.push(ready),
+            Err(why) => {
+                take_back(suspended, upgraded);
+                return Err(("migrate", format!("agent {}: {why}", one.cell.name)));
+            }
+        }
+    }
+    Ok(upgraded)
+}
+
+fn take_back(suspended: &[Suspended], upgraded: Vec<Upgraded>) {
+    for (ready, one) in upgraded.into_iter().zip(suspended) {
+        ready.take_back(&one.cell);
+    }
+}
+
+/// One commit for all agents: their state, and what they run.
+async fn commit(
+    hive: &Arc<Hive>,
+    target: &Target,
+    plugin: &Plugin,
+    component: &Component<TurnContext>,
+    suspended: &[Suspended],
+    mut upgraded: Vec<Upgraded>,
+) -> Result<Vec<Upgraded>, Failed> {
+    let mut writes = Vec::new();
+    for (ready, one) in upgraded.iter_mut().zip(suspended) {
+        writes.append(&mut ready.writes);
+        if one.cell.is_durable() {
+            writes.push(crate::spec_record::upgraded(hive, &one.cell, plugin.digest, target.plugin.is_none()));
+        }
+    }
+    let entry = target.plugin.as_ref().and_then(|name| {
+        let before = hive.plugins.read().get(name).cloned()?;
+        Some((name.clone(), PluginEntry { component: component.clone(), digest: plugin.digest, ..before }))
+    });
+    if let Some((name, entry)) = &entry {
+        writes.push(crate::plugins::record(name, entry));
+    }
+    if let Err(error) = hive.commit_now(writes).await {
+        take_back(suspended, upgraded);
+        return Err(("commit", error.to_string()));
+    }
+    if let Some((name, entry)) = entry {
+        hive.plugins.write().insert(name, entry);
+    }
+    Ok(upgraded)
+}
+
+/// The commit stands: the new version takes what waits.
+fn go_on(
+    hive: &Arc<Hive>,
+    target: &Target,
+    component: &Component<TurnContext>,
+    suspended: Vec<Suspended>,
+    upgraded: Vec<Upgraded>,
+) -> (Vec<SwappedAgent>, u64) {
+    for cell in &target.cells {
+        *cell.component.lock() = component.clone();
+        cell.mind.lock().alone = target.plugin.is_none();
+    }
+    let mut agents = Vec::new();
+    let mut waiting = 0;
+    for (one, ready) in suspended.into_iter().zip(upgraded) {
+        let cell = one.cell;
+        {
+            let mut mind = cell.mind.lock();
+            mind.state.committed(ready.start.began.turn);
+            mind.ran = Some(component.digest());
+            waiting += u64::from(mind.agent.mailbox().waiting());
+        }
+        crate::instance::adopt(&cell, &ready.instance);
+        *cell.instance.lock() = Some(ready.instance);
+        crate::release::release(hive, &cell, ready.migrate);
+        crate::release::release(hive, &cell, ready.start);
+        if cell.mind.lock().agent.gate() == Gate::Suspended {
+            cell.set_gate(Gate::Open);
+            hive.wake(&cell);
+        }
+        hive.emit_of(&cell, What::AgentReady { why: "upgraded" });
+        agents.push(SwappedAgent {
+            agent: cell.name.clone(),
+            lost: 0,
+            replayed: cell.stats.undone.load(Ordering::Relaxed).saturating_sub(one.undone_before),
+            pause_ns: hive.clock.monotonic_ns().saturating_sub(one.quiet_ns),
+        });
+    }
+    (agents, waiting)
+}

@@ -1,0 +1,247 @@
+//! One turn of an agent: take a batch, enter the guest, and act on how it ended.
+//!
+//! What a turn asked for is sealed in `seal` and let out in `release`; here is only the order of things.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use skep_core::agent::{AfterFailure, FailureExit};
+use skep_core::event::What;
+use skep_core::turn::{Effect, Sealed, Turn};
+use skep_core::{AskFailure, DeadReason, ExitReason, Message, TurnId};
+use skep_engine::{Ended, Failure, Instance};
+
+use crate::cell::Cell;
+use crate::commit::Job;
+use crate::context::TurnContext;
+use crate::hive::Hive;
+use crate::seal::{Plan, seal};
+
+pub(crate) type Running = Box<Instance<TurnContext>>;
+
+/// What is known of a turn from its beginning.
+#[derive(Clone, Copy)]
+pub(crate) struct Began {
+    pub(crate) turn: TurnId,
+    /// The cell's count of undoings then: if it has changed, the turn is void.
+    pub(crate) undoings: u32,
+    pub(crate) monotonic_ns: u64,
+}
+
+/// How the guest was left.
+pub(crate) enum Left {
+    /// By itself.
+    Ended(Ended),
+    /// Over its wall time.
+    WallTime(u32),
+    /// It was cancelled by a stop or a swap.
+    Cancelled,
+}
+
+/// Runs one turn, if the agent has something to do.
+pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
+    let began_undoings = cell.undoings.load(Ordering::Acquire);
+    let Some(batch) = cell.mind.lock().agent.begin_turn() else { return };
+    cell.room.notify_waiters();
+    let began = Began {
+        turn: cell.next_turn(),
+        undoings: began_undoings,
+        monotonic_ns: hive.clock.monotonic_ns(),
+    };
+    let mut instance = match crate::instance::obtain(&hive, &cell).await {
+        Ok(instance) => instance,
+        Err(reason) => return not_entered(&hive, &cell, began, batch, reason).await,
+    };
+    instance.host_mut().prepare(began.turn, &batch);
+    let turn = Turn::over(batch, instance.batch_max() == 1);
+    let left = enter(&cell, instance.handle(turn)).await;
+    match left {
+        Left::Ended(ended) => conclude(&hive, &cell, instance, began, ended).await,
+        Left::WallTime(limit_ms) => {
+            let turn = instance.abandon().unwrap_or_default();
+            let detail = format!("over turn-wall-ms-max = {limit_ms}");
+            failed(&hive, &cell, began, turn, "wall-time", detail).await;
+        }
+        Left::Cancelled => {
+            let turn = instance.abandon().unwrap_or_default();
+            undone(&hive, &cell, began, turn);
+        }
+    }
+}
+
+/// Polls the guest once where it stands; only if it has to wait do the wall clock and a cancellation come into play.
+pub(crate) async fn enter(cell: &Arc<Cell>, guest: impl Future<Output = Ended>) -> Left {
+    tokio::pin!(guest);
+    let first = std::future::poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
+    if let Poll::Ready(ended) = first {
+        return Left::Ended(ended);
+    }
+    let limit_ms = cell.spec.budget.turn_wall_ms_max;
+    tokio::select! {
+        ended = &mut guest => Left::Ended(ended),
+        () = cell.cancel.notified() => Left::Cancelled,
+        () = wall_time(limit_ms) => Left::WallTime(limit_ms),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a limit of wall time is made of wall time")]
+async fn wall_time(limit_ms: u32) {
+    tokio::time::sleep(Duration::from_millis(limit_ms.into())).await;
+}
+
+async fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: Began, ended: Ended) {
+    let failure = match ended.outcome {
+        Ok(handled) => match ended.turn.seal(handled) {
+            Ok(sealed) => return succeeded(hive, cell, instance, began, sealed),
+            Err((rule, turn)) => (*turn, "turn-error", rule.to_string()),
+        },
+        Err(Failure::State(unreadable)) => {
+            drop(instance);
+            undone(hive, cell, began, ended.turn);
+            return crate::lifecycle::exit(hive, cell, ExitReason::StateUnreadable(unreadable.0));
+        }
+        Err(failure) => (ended.turn, failure.word(), failure.to_string()),
+    };
+    drop(instance);
+    failed(hive, cell, began, failure.0, failure.1, failure.2).await;
+}
+
+/// The turn ended well. The instance is given back before the commit, so that the agent may run ahead of it.
+fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: Began, mut sealed: Sealed) {
+    if cell.undoings.load(Ordering::Acquire) != began.undoings {
+        drop(instance);
+        let mut batch = sealed.handled;
+        batch.append(&mut sealed.rest);
+        sealed.undone.append(&mut sealed.effects);
+        give_back(hive, cell, sealed.undone);
+        return come_again(hive, cell, began, batch, true);
+    }
+    give_back(hive, cell, std::mem::take(&mut sealed.undone));
+    let rest = std::mem::take(&mut sealed.rest);
+    let handled = sealed.handled.len() as u32;
+    let calls = std::mem::take(&mut instance.host_mut().calls);
+    let now_ns = hive.clock.monotonic_ns();
+    let plan = match seal(hive, cell, began, sealed, calls, now_ns) {
+        Ok(plan) => plan,
+        Err((unreadable, batch)) => {
+            drop(instance);
+            come_again(hive, cell, began, batch, true);
+            return crate::lifecycle::exit(hive, cell, ExitReason::StateUnreadable(unreadable));
+        }
+    };
+    cell.stats.handled.fetch_add(handled.into(), Ordering::Relaxed);
+    cell.stats.memory_bytes.store(instance.memory_bytes(), Ordering::Relaxed);
+    crate::instance::park(hive, cell, instance);
+    let cost_ns = now_ns.saturating_sub(began.monotonic_ns);
+    let waits = plan.needs_commit(cell);
+    cell.mind.lock().agent.turn_done(rest, handled, cost_ns, waits);
+    if waits {
+        submit(hive, cell, began, plan);
+    } else {
+        crate::release::release(hive, cell, plan.into_release());
+    }
+    hive.wake(cell);
+    cell.changed.notify_waiters();
+}
+
+fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
+    let Some(committer) = &hive.committer else { return crate::release::release(hive, cell, plan.into_release()) };
+    let (writes, sync, release) = plan.into_commit();
+    let (hive_then, cell_then) = (hive.clone(), cell.clone());
+    let done = Box::new(move |result: Result<(), crate::commit::CommitFailed>| {
+        let (hive, cell) = (hive_then, cell_then);
+        match result {
+            Ok(()) => {
+                {
+                    let mut mind = cell.mind.lock();
+                    mind.agent.committed();
+                    mind.state.committed(began.turn);
+                }
+                crate::release::release(&hive, &cell, release);
+                hive.wake(&cell);
+                cell.changed.notify_waiters();
+            }
+            Err(failed) => crate::release::take_back(&hive, &cell, began, release, &failed),
+        }
+    });
+    let job = Job { writes, sync, void: Some((cell.clone(), began.undoings)), done };
+    committer.submit(job, hive.scheduler.is_quiet());
+}
+
+/// The turn failed: nothing of it is visible, and its instance is dropped already.
+async fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'static str, detail: String) {
+    cell.stats.turns_failed.fetch_add(1, Ordering::Relaxed);
+    let cause = turn.cause();
+    let (batch, effects) = turn.fail();
+    give_back(hive, cell, effects);
+    let mut scene = cell.scene();
+    (scene.turn, scene.cause) = (Some(began.turn), cause);
+    scene.duration_ns = Some(hive.clock.monotonic_ns().saturating_sub(began.monotonic_ns));
+    let count = batch.len() as u32;
+    hive.emit(&scene, What::TurnFailed { kind, detail: detail.clone(), batch: count });
+    // Earlier turns may still wait for their commit; what follows from the failure must come after them.
+    let after = {
+        let mut mind = cell.mind.lock();
+        mind.last_failure = Some(detail.clone());
+        mind.agent.turn_failed(batch, hive.clock.monotonic_ns())
+    };
+    follow(hive, cell, after, detail).await;
+    hive.wake(cell);
+    cell.changed.notify_waiters();
+}
+
+async fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
+    if let Some((message, attempt)) = after.again {
+        hive.emit_of(cell, What::MessageRedelivered { message, attempt });
+    }
+    if let Some(message) = after.dead {
+        crate::dead::bury(hive, cell, message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
+    }
+    match after.exit {
+        Some(FailureExit::MemoryLost) => crate::lifecycle::exit(hive, cell, ExitReason::TurnFailed(detail)),
+        Some(FailureExit::CrashLoop) => crate::lifecycle::exit(hive, cell, ExitReason::CrashLoop),
+        None if !cell.is_durable() => cell.mind.lock().state.lose(),
+        None => {}
+    }
+}
+
+/// The turn was given up through no fault of its messages: they come again.
+fn undone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) {
+    let (batch, effects) = turn.fail();
+    give_back(hive, cell, effects);
+    come_again(hive, cell, began, batch, true);
+}
+
+pub(crate) fn come_again(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<Message>, was_running: bool) {
+    cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    cell.mind.lock().agent.turn_undone(began.turn, batch, was_running);
+    hive.wake(cell);
+    cell.changed.notify_waiters();
+}
+
+/// The agent could not be brought to run: its messages wait for the next attempt.
+async fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<Message>, reason: ExitReason) {
+    cell.mind.lock().agent.turn_undone(began.turn, batch, true);
+    crate::lifecycle::exit(hive, cell, reason);
+}
+
+/// Gives back the room that effects had reserved which do not leave.
+pub(crate) fn give_back(hive: &Arc<Hive>, cell: &Arc<Cell>, effects: Vec<Effect>) {
+    for effect in effects {
+        match effect {
+            Effect::Send { to, message } => {
+                if message.wants_reply() {
+                    cell.mind.lock().agent.mailbox_mut().give_back(0);
+                }
+                if let Some(target) = hive.cell(to) {
+                    target.mind.lock().agent.mailbox_mut().give_back(message.weight_bytes());
+                    target.room.notify_waiters();
+                }
+            }
+            Effect::Spawn(request) => crate::spawn::give_back(hive, request.id),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Brings an agent's state to another version of its plugin: `migrate` and `start` in a fresh instance, for one commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use skep_core::turn::Turn;
+use skep_core::{Digest, MessageId};
+use skep_engine::{Component, StartReason};
+use skep_store::Write;
+
+use crate::cell::Cell;
+use crate::context::TurnContext;
+use crate::hive::Hive;
+use crate::instance::make_of;
+use crate::seal::{Plan, Release};
+use crate::state::Snapshot;
+use crate::turn::{Began, Left, Running, enter};
+
+/// An agent that is ready to go on with another version, once `writes` are committed.
+pub(crate) struct Upgraded {
+    pub(crate) instance: Running,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) migrate: Release,
+    pub(crate) start: Release,
+    before: Snapshot,
+}
+
+impl Upgraded {
+    /// The commit did not happen: the state is what it was.
+    pub(crate) fn take_back(self, cell: &Cell) {
+        cell.mind.lock().state.restore(self.before);
+    }
+}
+
+/// Runs `migrate` alone, on what is committed now, and forgets what it has done: it shows whether a swap could work.
+pub(crate) async fn rehearse(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    component: &Component<TurnContext>,
+    from: Digest,
+) -> Result<(), String> {
+    let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
+    migrate(hive, cell, &mut instance, from).await.map(|_| ())
+}
+
+/// The agent is quiet and nothing of it runs. The state in memory is the new one from here on, until `take_back`.
+pub(crate) async fn upgrade(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    component: &Component<TurnContext>,
+    from: Digest,
+) -> Result<Upgraded, String> {
+    let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
+    let before = cell.mind.lock().state.snapshot();
+    match run(hive, cell, &mut instance, from).await {
+        Ok((migrate, start)) => {
+            let (mut writes, _, migrate) = migrate.into_commit();
+            let (more, _, start) = start.into_commit();
+            writes.extend(more);
+            Ok(Upgraded { instance, writes, migrate, start, before })
+        }
+        Err(why) => {
+            cell.mind.lock().state.restore(before);
+            Err(why)
+        }
+    }
+}
+
+async fn run(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    instance: &mut Running,
+    from: Digest,
+) -> Result<(Plan, Plan), String> {
+    let (began, turn) = migrate(hive, cell, instance, from).await?;
+    let migrated = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
+    let began = begin(hive, cell);
+    instance.host_mut().prepare(began.turn, &[]);
+    let cause = format!("{:016x} {} {}", cell.lineage.0, from, hive.clock.wall_ns());
+    let turn = Turn::alone(Some(MessageId::of_text("start upgraded", &cause)), hive.clock.wall_ns());
+    let config = cell.spec.config_json.clone();
+    let left = enter(cell, instance.start(turn, &config, StartReason::Upgraded(from))).await;
+    let turn = ended(left, "start")?;
+    let started = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
+    Ok((migrated, started))
+}
+
+async fn migrate(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    instance: &mut Running,
+    from: Digest,
+) -> Result<(Began, Turn), String> {
+    let began = begin(hive, cell);
+    instance.host_mut().prepare(began.turn, &[]);
+    // Without a cause: it may read and write, but not send.
+    let turn = Turn::alone(None, hive.clock.wall_ns());
+    let left = enter(cell, instance.migrate(turn, from)).await;
+    Ok((began, ended(left, "migrate")?))
+}
+
+fn ended(left: Left, what: &str) -> Result<Turn, String> {
+    match left {
+        Left::Ended(ended) => match ended.outcome {
+            Ok(_) => Ok(ended.turn),
+            Err(failure) => Err(format!("{what}: {failure}")),
+        },
+        Left::WallTime(limit_ms) => Err(format!("{what}: over turn-wall-ms-max = {limit_ms}")),
+        Left::Cancelled => Err(format!("{what} was cancelled")),
+    }
+}
+
+fn begin(hive: &Hive, cell: &Cell) -> Began {
+    Began {
+        turn: cell.next_turn(),
+        undoings: cell.undoings.load(Ordering::Acquire),
+        monotonic_ns: hive.clock.monotonic_ns(),
+    }
+}
