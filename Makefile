@@ -1,0 +1,61 @@
+# Thin: each target is a few commands, the same on a laptop and in CI (.ci/run). Everything is built in one profile
+# (release) and one target folder; guests have a part of it to themselves, since another compiler may build them.
+
+export CARGO_TARGET_DIR := $(CURDIR)/target
+GUESTS := target/guests
+SKEP := target/release/skep
+BUILD := $(SKEP) build --target-dir $(GUESTS) --out $(GUESTS)/components
+GUEST_WORKSPACES := guest-sdk/rust plugins tests/guests/rust
+PYTHON_GUESTS := $(wildcard tests/guests/python/*)
+COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
+
+.PHONY: help setup host guests demo test test-sdk bench lint format kill-200
+
+help:
+	@echo "make demo      index this folder with agents that crash, are swapped and are killed; ends with 'verified'"
+	@echo "make test      every test"
+	@echo "make bench     numbers, each beside its control"
+	@echo "make lint      formatting and clippy"
+	@echo "make kill-200  kill the host at 200 random moments of a durable workload"
+	@echo "make guests    build the components of the repository; make setup: only what they are built with"
+
+setup:
+	guest-sdk/setup.sh
+
+host: setup
+	cargo build --release --workspace
+
+guests: host
+	$(BUILD) plugins
+	$(BUILD) tests/guests/rust
+	for dir in $(PYTHON_GUESTS); do $(BUILD) $$dir || exit; done
+
+demo: guests
+	$(SKEP) demo
+
+# The SDKs natively, against pretended imports; then all of Skep.
+test: guests test-sdk
+	cargo test --release --workspace
+
+test-sdk: setup
+	for dir in guest-sdk/rust plugins; do \
+	    cargo test --release --workspace --manifest-path $$dir/Cargo.toml --target-dir $(GUESTS) || exit; done
+	rm -rf $(GUESTS)/bindings && $(COMPONENTIZE) -q -d wit -w agent bindings $(GUESTS)/bindings
+	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(GUESTS)/bindings $(GUESTS)/venv/bin/python guest-sdk/python/test_skep.py
+
+bench: guests
+	$(SKEP) bench
+
+lint:
+	cargo fmt --all --check
+	for dir in $(GUEST_WORKSPACES); do cargo fmt --all --check --manifest-path $$dir/Cargo.toml || exit; done
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	for dir in $(GUEST_WORKSPACES); do cargo clippy --release --workspace --all-targets \
+	    --manifest-path $$dir/Cargo.toml --target-dir $(GUESTS) -- -D warnings || exit; done
+
+format:
+	cargo fmt --all
+	for dir in $(GUEST_WORKSPACES); do cargo fmt --all --manifest-path $$dir/Cargo.toml || exit; done
+
+kill-200: guests
+	SKEP_KILLS=200 cargo test --release --workspace -- --nocapture kill_9
