@@ -5,8 +5,6 @@ mod many;
 mod result;
 mod task;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub(crate) use many::Ask;
@@ -34,10 +32,12 @@ pub(crate) struct Jobs {
     changed: bool,
 }
 
+/// Lists, for they are short, and every agent carries this code.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Book {
-    tasks: BTreeMap<AskId, String>,
-    many: BTreeMap<ManyId, many::Many>,
+    /// The ask and the name of the agent that has it.
+    tasks: Vec<(AskId, String)>,
+    many: Vec<many::Many>,
 }
 
 /// Whose ask an answer is.
@@ -93,22 +93,17 @@ impl Jobs {
 
     pub(crate) fn claim(&self, ask: Id) -> Claim {
         let ask = AskId(ask);
-        if self.book.tasks.contains_key(&ask) {
+        if self.has_task(ask) {
             return Claim::Task(ask);
         }
-        let found = self.book.many.iter().find_map(|(id, many)| Some((*id, many.place(ask)?)));
-        found.map_or(Claim::None, |(id, place)| Claim::Many(id, place))
+        self.book.many.iter().find_map(|many| many.claim(ask)).unwrap_or(Claim::None)
     }
 
     /// Ends the job of this id if it has stopped moving.
     pub(crate) fn sweep(&mut self, job: &str) {
         let Ok(id) = job.parse::<Id>() else { return };
-        if self.book.tasks.contains_key(&AskId(id)) {
-            self.end_task(AskId(id));
-        }
-        if self.book.many.contains_key(&ManyId(id)) {
-            self.sweep_many(ManyId(id));
-        }
+        self.end_task(AskId(id));
+        self.sweep_many(ManyId(id));
     }
 
     fn edit(&mut self) -> &mut Book {

@@ -5,7 +5,6 @@ extern crate self as skep_sdk;
 
 #[expect(
     missing_docs,
-    clippy::allow_attributes_without_reason,
     reason = "generated from the WIT package, which has the documentation; the one place with unsafe code"
 )]
 mod bindings;

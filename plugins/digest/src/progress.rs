@@ -1,6 +1,6 @@
 //! What is known of a file after some of its parts. Small, whatever the file's size.
 
-use sha2::digest::common::hazmat::SerializableState;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 use skep_sdk::{Body, data};
 use std::borrow::Cow;
@@ -67,6 +67,9 @@ impl Progress {
     }
 }
 
+/// The stored state of a hash.
+const HASH_BYTES: usize = size_of::<SerializedState<Sha256>>();
+
 /// Stored as the hash's own state, then the counts.
 impl Body for Progress {
     fn encode(&self) -> Result<Cow<'_, [u8]>, String> {
@@ -76,9 +79,8 @@ impl Body for Progress {
     }
 
     fn decode(bytes: Vec<u8>) -> Result<Self, String> {
-        let mut hash = <Sha256 as SerializableState>::SerializedState::default();
-        let (stored, counts) = bytes.split_at_checked(hash.len()).ok_or("too short for a hash")?;
-        hash.copy_from_slice(stored);
+        let (hash, counts) = bytes.split_at_checked(HASH_BYTES).ok_or("too short for a hash")?;
+        let hash = SerializedState::<Sha256>::try_from(hash).map_err(|_| "no state of a hash")?;
         let hash = Sha256::deserialize(&hash).map_err(|_| "no state of a hash")?;
         Ok(Self { hash, counts: Counts::decode(counts.to_vec())? })
     }

@@ -31,11 +31,12 @@ pub(crate) fn add_serde(attributes: &mut Vec<Attribute>, deserialize: bool) -> R
     if missing.is_empty() {
         return Ok(());
     }
-    attributes.push(parse_quote!(#[derive(#(#missing),*)]));
     // Serde's own derives would look for a crate `serde` that the author need not have.
     if has == (false, false) {
-        attributes.push(parse_quote!(#[serde(crate = "::skep_sdk::serde")]));
+        attributes.insert(0, parse_quote!(#[serde(crate = "::skep_sdk::serde")]));
     }
+    // First of all: the author's `#[serde(...)]` must stand below the derive that they are for.
+    attributes.insert(0, parse_quote!(#[derive(#(#missing),*)]));
     Ok(())
 }
 

@@ -1,11 +1,9 @@
 //! Many asks under one bound: what is not sent yet waits in the state, and so do the answers until all are there.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::result::{self, Ended};
-use super::{Jobs, SWEEP, SWEEP_AFTER_MS, put};
+use super::{Claim, Jobs, SWEEP, SWEEP_AFTER_MS, put};
 use crate::address::Address;
 use crate::arrive::Answers;
 use crate::error::{AskError, SendError};
@@ -28,6 +26,7 @@ pub(crate) struct Ask {
 /// The notes of one `ask_many`. Places below `next` are sent, `done` of them have ended.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Many {
+    id: ManyId,
     deadline_ms: u32,
     in_flight_max: u32,
     total: u32,
@@ -35,16 +34,17 @@ pub(super) struct Many {
     done: u32,
     /// `done` at the last sweep: none since then means that nothing will come any more.
     swept: u32,
-    sent: BTreeMap<AskId, u32>,
+    sent: Vec<(AskId, u32)>,
 }
 
 impl Many {
-    fn new(total: u32, in_flight_max: u32, deadline_ms: u32) -> Self {
-        Self { deadline_ms, in_flight_max, total, next: 0, done: 0, swept: 0, sent: BTreeMap::new() }
+    fn new(id: ManyId, total: u32, in_flight_max: u32, deadline_ms: u32) -> Self {
+        Self { id, deadline_ms, in_flight_max, total, next: 0, done: 0, swept: 0, sent: Vec::new() }
     }
 
-    pub(super) fn place(&self, ask: AskId) -> Option<u32> {
-        self.sent.get(&ask).copied()
+    pub(super) fn claim(&self, ask: AskId) -> Option<Claim> {
+        let (_, place) = self.sent.iter().find(|(sent, _)| *sent == ask)?;
+        Some(Claim::Many(self.id, *place))
     }
 
     fn has_room(&self) -> bool {
@@ -70,12 +70,12 @@ impl Jobs {
             return Err(format!("ask_many takes 1 to {ASKS_MAX} asks, 1 to {IN_FLIGHT_MAX} in flight"));
         }
         let id = ManyId(random::new_id().into());
-        let mut many = Many::new(asks.len() as u32, in_flight_max as u32, deadline_ms);
+        let mut many = Many::new(id, asks.len() as u32, in_flight_max as u32, deadline_ms);
         let mut failure = None;
         for (place, ask) in (0..).zip(&asks) {
             if many.has_room() {
                 many.next = many.next.saturating_add(1);
-                failure = launch(id, &mut many, place, ask)?.or(failure);
+                failure = many.launch(place, ask)?.or(failure);
             } else {
                 put(&key(id, place), &pack(ask))?;
             }
@@ -86,27 +86,28 @@ impl Jobs {
             return Err(format!("none of the asks could be sent: {error}"));
         }
         timers::once(&format!("{SWEEP}{id}"), many.sweep_ms(), &[]).map_err(|error| SendError::lift(error).to_string())?;
-        self.edit().many.insert(id, many);
+        self.edit().many.push(many);
         Ok(id)
     }
 
     /// Whether the next answer is the last one.
     pub(crate) fn is_last(&self, id: ManyId) -> bool {
-        self.book.many.get(&id).is_some_and(|many| many.next == many.total && many.sent.len() == 1)
+        self.find(id).is_some_and(|many| many.next == many.total && many.sent.len() == 1)
     }
 
     /// Takes one answer; gives all of them if it was the last.
     pub(crate) fn record(&mut self, id: ManyId, place: u32, ended: Ended) -> Result<Option<Answers>, String> {
-        let Some(many) = self.edit().many.get_mut(&id) else { return Ok(None) };
-        many.sent.retain(|_, sent| *sent != place);
-        finish(id, many, place, &ended)?;
-        advance(id, many)?;
+        let Some(many) = self.find_mut(id) else { return Ok(None) };
+        many.sent.retain(|(_, sent)| *sent != place);
+        many.finish(place, &ended)?;
+        many.advance()?;
         if many.done < many.total { Ok(None) } else { Ok(Some(self.take(id))) }
     }
 
     /// Takes the results and forgets the job.
     fn take(&mut self, id: ManyId) -> Answers {
-        let total = self.edit().many.remove(&id).map_or(0, |many| many.total);
+        let total = self.find(id).map_or(0, |many| many.total);
+        self.edit().many.retain(|many| many.id != id);
         let keys: Vec<String> = (0..total).map(|place| key(id, place)).collect();
         let mut results = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_MAX) {
@@ -119,7 +120,7 @@ impl Jobs {
 
     /// Forgets the job if nothing has moved since the last sweep, for then its answers were refused.
     pub(super) fn sweep_many(&mut self, id: ManyId) {
-        let Some(many) = self.edit().many.get_mut(&id) else { return };
+        let Some(many) = self.find_mut(id) else { return };
         let moved = many.done != many.swept;
         many.swept = many.done;
         // Out of timers, it is forgotten now: its answers would find no notes.
@@ -129,39 +130,51 @@ impl Jobs {
         crate::log::warn(&format!("ask_many {id} is given up: its answers were refused"));
         self.take(id);
     }
-}
 
-/// Sends as many as there is room for.
-fn advance(id: ManyId, many: &mut Many) -> Result<(), String> {
-    while many.has_room() {
-        let place = many.next;
-        many.next = many.next.saturating_add(1);
-        let waiting = state::get(&key(id, place)).and_then(unpack);
-        let ask = waiting.ok_or_else(|| format!("ask {place} of ask_many {id} is gone from the state"))?;
-        launch(id, many, place, &ask)?;
+    fn find(&self, id: ManyId) -> Option<&Many> {
+        self.book.many.iter().find(|many| many.id == id)
     }
-    Ok(())
-}
 
-/// Sends one. If it is not taken, that is its end, and the error is returned too.
-fn launch(id: ManyId, many: &mut Many, place: u32, ask: &Ask) -> Result<Option<SendError>, String> {
-    match messaging::ask(ask.to.number(), crate::names::kind(&ask.kind), &ask.body, many.deadline_ms) {
-        Ok(sent) => {
-            many.sent.insert(AskId(sent.into()), place);
-            Ok(None)
-        }
-        Err(error) => {
-            let error = SendError::lift(error);
-            finish(id, many, place, &Err(AskError::NotSent(error.clone())))?;
-            Ok(Some(error))
-        }
+    fn find_mut(&mut self, id: ManyId) -> Option<&mut Many> {
+        self.find(id)?;
+        self.edit().many.iter_mut().find(|many| many.id == id)
     }
 }
 
-fn finish(id: ManyId, many: &mut Many, place: u32, ended: &Ended) -> Result<(), String> {
-    put(&key(id, place), &result::pack(ended))?;
-    many.done = many.done.saturating_add(1);
-    Ok(())
+/// What is done with one.
+impl Many {
+    /// Sends as many as there is room for.
+    fn advance(&mut self) -> Result<(), String> {
+        while self.has_room() {
+            let (id, place) = (self.id, self.next);
+            self.next = self.next.saturating_add(1);
+            let waiting = state::get(&key(id, place)).and_then(unpack);
+            let ask = waiting.ok_or_else(|| format!("ask {place} of ask_many {id} is gone from the state"))?;
+            self.launch(place, &ask)?;
+        }
+        Ok(())
+    }
+
+    /// Sends one. If it is not taken, that is its end, and the error is returned too.
+    fn launch(&mut self, place: u32, ask: &Ask) -> Result<Option<SendError>, String> {
+        match messaging::ask(ask.to.number(), crate::names::kind(&ask.kind), &ask.body, self.deadline_ms) {
+            Ok(sent) => {
+                self.sent.push((AskId(sent.into()), place));
+                Ok(None)
+            }
+            Err(error) => {
+                let error = SendError::lift(error);
+                self.finish(place, &Err(AskError::NotSent(error.clone())))?;
+                Ok(Some(error))
+            }
+        }
+    }
+
+    fn finish(&mut self, place: u32, ended: &Ended) -> Result<(), String> {
+        put(&key(self.id, place), &result::pack(ended))?;
+        self.done = self.done.saturating_add(1);
+        Ok(())
+    }
 }
 
 fn key(id: ManyId, place: u32) -> String {

@@ -35,19 +35,24 @@ impl Jobs {
         let ask = AskId(ask.map_err(SendError::lift)?.into());
         let sweep_ms = deadline_ms.saturating_add(SWEEP_AFTER_MS);
         timers::once(&format!("{SWEEP}{ask}"), sweep_ms, &[]).map_err(SendError::lift)?;
-        self.edit().tasks.insert(ask, name);
+        self.edit().tasks.push((ask, name));
         Ok(ask)
     }
 
+    pub(super) fn has_task(&self, ask: AskId) -> bool {
+        self.book.tasks.iter().any(|(task, _)| *task == ask)
+    }
+
+    /// Ends a task, if there is one of this id.
     pub(crate) fn end_task(&mut self, ask: AskId) {
-        if !self.book.tasks.contains_key(&ask) {
+        if !self.has_task(ask) {
             return;
         }
-        if let Some(name) = self.edit().tasks.remove(&ask) {
+        for (_, name) in self.edit().tasks.extract_if(.., |(task, _)| *task == ask) {
             // Absent: it has ended by itself.
             let _ = supervision::stop(names::number_of(&name), &ExitReason::Shutdown);
-            timers::cancel(&format!("{SWEEP}{ask}"));
         }
+        timers::cancel(&format!("{SWEEP}{ask}"));
     }
 }
 
