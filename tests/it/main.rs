@@ -1,0 +1,3 @@
+//! All integration tests, in one binary: real components, real stores, real processes.
+
+mod basics;
