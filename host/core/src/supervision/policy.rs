@@ -47,8 +47,7 @@ impl Window {
     /// `R >= now - period`: the window includes both its ends. Never holds more than intensity + 1, for the caller
     /// gives up then.
     pub(super) fn add(&mut self, now_ns: u64, period_ms: u32) -> u32 {
-        let period_ns = u64::from(period_ms) * 1_000_000;
-        while self.times_ns.front().is_some_and(|&time_ns| time_ns.saturating_add(period_ns) < now_ns) {
+        while self.times_ns.front().is_some_and(|&time_ns| is_over(time_ns, now_ns, period_ms)) {
             self.times_ns.pop_front();
         }
         self.times_ns.push_back(now_ns);
@@ -57,15 +56,18 @@ impl Window {
 
     /// How many restarts are in the window now.
     pub(super) fn count(&self, now_ns: u64, period_ms: u32) -> u32 {
-        let period_ns = u64::from(period_ms) * 1_000_000;
-        let count = self.times_ns.iter().filter(|time_ns| time_ns.saturating_add(period_ns) >= now_ns).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let over = self.times_ns.partition_point(|&time_ns| is_over(time_ns, now_ns, period_ms));
+        u32::try_from(self.times_ns.len() - over).unwrap_or(u32::MAX)
     }
 
     /// Forgets all: a supervisor that starts again starts with an empty window.
     pub(super) fn clear(&mut self) {
         self.times_ns = VecDeque::new();
     }
+}
+
+fn is_over(time_ns: u64, now_ns: u64, period_ms: u32) -> bool {
+    time_ns.saturating_add(u64::from(period_ms) * 1_000_000) < now_ns
 }
 
 /// How long the `streak`th wait in a row is (from 0), in nanoseconds.

@@ -32,6 +32,8 @@ fn the_window_includes_both_ends_to_the_nanosecond() {
         let mut world = World::up(sup("root", Strategy::OneForOne, [agent("a")]));
         world.exit("a", crash());
         world.after(wait_ns);
+        let root = world.tree.child(world.tree.root()).unwrap();
+        assert_eq!(root.restarts(world.now_ns), u32::from(is_over));
         world.exit("a", crash());
         assert_eq!(world.down.is_some(), is_over, "{wait_ns}");
     }

@@ -101,6 +101,8 @@ pub(super) struct World {
     pub(super) lives: BTreeMap<ChildId, Life>,
     pub(super) timers: BTreeSet<(u64, ChildId)>,
     pub(super) down: Option<(Down, ExitReason)>,
+    /// Calls that are not answered: the child, and whether a start answers it too.
+    pub(super) calls: BTreeSet<(ChildId, bool)>,
     names: BTreeMap<ChildId, String>,
     log: Vec<String>,
     actions: usize,
@@ -129,6 +131,7 @@ impl World {
             lives: BTreeMap::new(),
             timers: BTreeSet::new(),
             down: None,
+            calls: BTreeSet::new(),
             names: BTreeMap::new(),
             log: Vec::new(),
             actions: 0,
@@ -180,6 +183,7 @@ impl World {
         assert_eq!(self.lives.get(&child), Some(&Life::Starting));
         if well {
             self.lives.insert(child, Life::Running);
+            self.calls.remove(&(child, true));
             self.tell(Event::Started { child });
         } else {
             self.lives.remove(&child);
@@ -207,17 +211,28 @@ impl World {
     pub(super) fn add(&mut self, supervisor: &str, spec: impl Into<ChildSpec>) -> Result<ChildId, String> {
         let added = self.tree.start_child(supervisor, &spec.into(), self.now_ns);
         let (child, actions) = added.map_err(|error| error.code().to_owned())?;
+        if self.tree.child(child).is_none_or(|it| it.agent().is_some()) {
+            self.calls.insert((child, true));
+        }
         self.perform(actions);
         Ok(child)
     }
 
     pub(super) fn call(&mut self, call: &str, text: &str) -> Result<(), String> {
+        let child = self.tree.find(text);
         let actions = match call {
             "terminate" => self.tree.terminate_child(text, self.now_ns),
             "restart" => self.tree.restart_child(text, self.now_ns),
             _ => self.tree.delete_child(text, self.now_ns),
         };
-        self.perform(actions.map_err(|error| error.code().to_owned())?);
+        let actions = actions.map_err(|error| error.code().to_owned())?;
+        let is_agent = child.is_some_and(|id| self.tree.child(id).is_none_or(|it| it.agent().is_some()));
+        match call {
+            "terminate" => self.calls.extend(child.map(|id| (id, false))),
+            "restart" if is_agent => self.calls.extend(child.map(|id| (id, true))),
+            _ => {}
+        }
+        self.perform(actions);
         Ok(())
     }
 
@@ -263,8 +278,12 @@ impl World {
             Action::Gone { child, .. } => {
                 assert!(!self.lives.contains_key(&child), "gone while it runs");
                 assert!(self.tree.child(child).is_none());
+                self.calls.retain(|call| call.0 != child);
             }
-            Action::Resting { child } => assert!(!self.lives.contains_key(&child), "resting while it runs"),
+            Action::Resting { child } => {
+                assert!(!self.lives.contains_key(&child), "resting while it runs");
+                self.calls.retain(|call| call.0 != child);
+            }
             Action::HiveDown { why, reason } => {
                 assert!(self.lives.is_empty(), "down, but these run: {:?}", self.lives);
                 self.down = Some((why, reason));
@@ -288,6 +307,7 @@ impl World {
         self.lives.remove(&child);
         let event = if well {
             self.lives.insert(child, Life::Running);
+            self.calls.remove(&(child, true));
             Event::Started { child }
         } else {
             Event::StartFailed { child, reason: crash() }

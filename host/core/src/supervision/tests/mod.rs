@@ -8,6 +8,7 @@ mod kit;
 mod model;
 mod nested;
 mod random;
+mod scale;
 mod significance;
 mod starting;
 mod stopping;

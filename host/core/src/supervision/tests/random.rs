@@ -124,8 +124,9 @@ fn check_rest(world: &World) {
         let above = child.supervisor().and_then(|id| world.tree.child(id));
         assert!(status == Status::Resting || above.is_none_or(|above| above.status() == Status::Running));
         let node = world.tree.nodes.get(id).unwrap();
-        assert!(!node.called && !node.stop_wanted && !node.noted, "a call for {} is not answered", node.name);
+        assert!(!node.called && !node.stop_wanted && !node.noted && node.ticket.is_none(), "{node:?}");
     }
+    assert!(world.calls.is_empty(), "calls without an answer: {:?}", world.calls);
 }
 
 proptest! {
