@@ -27,8 +27,9 @@ impl<M: Message> Arrive for M {
     type Reply = M::Reply;
 
     fn arrive(ctx: &mut Context, body: Vec<u8>) -> Result<Self> {
-        let mut message = M::decode(body)
-            .map_err(|error| Refusal::Invalid(format!("the body of {:?} is not what it should be: {error}", M::KIND)))?;
+        let mut message = M::decode(body).map_err(|error| {
+            Refusal::Invalid(format!("the body of {:?} is not what it should be: {error}", M::KIND))
+        })?;
         message.labelled(|| names::name(ctx.head.kind).as_deref().unwrap_or_default().to_owned());
         Ok(message)
     }

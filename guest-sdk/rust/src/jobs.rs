@@ -53,7 +53,8 @@ pub(crate) enum Claim {
 impl Jobs {
     pub(crate) fn load() -> Result<Self, String> {
         let Some(bytes) = state::get(BOOK_KEY) else { return Ok(Self::default()) };
-        let book = serde_json::from_slice(&bytes).map_err(|error| format!("the notes of tasks cannot be read: {error}"))?;
+        let book =
+            serde_json::from_slice(&bytes).map_err(|error| format!("the notes of tasks cannot be read: {error}"))?;
         Ok(Self { book, ..Self::default() })
     }
 

@@ -72,7 +72,9 @@ impl Kept {
         let (version, json) = open(&bytes)?;
         if version != persist.version {
             let want = persist.version;
-            return Err(format!("the stored state has version {version}, this plugin has {want} and did not migrate it"));
+            return Err(format!(
+                "the stored state has version {version}, this plugin has {want} and did not migrate it"
+            ));
         }
         (persist.load)(agent, json).map_err(|error| format!("the stored state cannot be read: {error}"))?;
         self.current = bytes;

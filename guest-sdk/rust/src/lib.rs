@@ -27,6 +27,8 @@ mod names;
 pub mod raw;
 mod route;
 mod slots;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod unit;
 
 pub use address::Address;

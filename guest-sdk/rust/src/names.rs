@@ -40,7 +40,8 @@ pub(crate) fn name(number: u32) -> Option<Rc<str>> {
 
 /// The number of a kind, asked for once. The list is as long as the author's kinds are many.
 pub(crate) fn kind(kind: &str) -> u32 {
-    let known = TABLE.with_borrow(|table| table.kinds.iter().find(|(name, _)| **name == *kind).map(|(_, number)| *number));
+    let known =
+        TABLE.with_borrow(|table| table.kinds.iter().find(|(name, _)| **name == *kind).map(|(_, number)| *number));
     known.unwrap_or_else(|| {
         let number = names::number_of(kind);
         TABLE.with_borrow_mut(|table| table.keep_kind(kind, number));

@@ -56,7 +56,9 @@ fn version(options: &Options) -> Result<u32> {
     let Some(version) = &options.version else { return Ok(1) };
     match version.base10_parse::<u32>()? {
         0 => Err(syn::Error::new_spanned(version, "versions start at 1: 0 is state that was never stored")),
-        _ if !options.persist => Err(syn::Error::new_spanned(version, "only what is kept has a version: add `persist`")),
+        _ if !options.persist => {
+            Err(syn::Error::new_spanned(version, "only what is kept has a version: add `persist`"))
+        }
         version => Ok(version),
     }
 }
@@ -100,7 +102,10 @@ fn take_skip(field: &mut Field, persist: bool) -> Result<bool> {
         if meta.path.is_ident("skip") { Ok(()) } else { Err(meta.error("expected `skip`")) }
     })?;
     if !persist {
-        return Err(syn::Error::new_spanned(attribute, "nothing is kept that could be skipped: add `#[agent(persist)]`"));
+        return Err(syn::Error::new_spanned(
+            attribute,
+            "nothing is kept that could be skipped: add `#[agent(persist)]`",
+        ));
     }
     field.attrs.push(parse_quote!(#[serde(skip)]));
     Ok(true)

@@ -232,7 +232,9 @@ fn role(method: &mut ImplItemFn) -> Result<Role> {
         }
     }
     method.attrs = kept;
-    if matches!(role, Role::Message) && matches!(&method.sig.output, ReturnType::Type(_, ty) if matches!(**ty, Type::Reference(_))) {
+    if matches!(role, Role::Message)
+        && matches!(&method.sig.output, ReturnType::Type(_, ty) if matches!(**ty, Type::Reference(_)))
+    {
         return Err(syn::Error::new_spanned(&method.sig.output, "a reply is a value of its own, not a reference"));
     }
     Ok(role)

@@ -95,12 +95,7 @@ impl Context {
     }
 
     /// [`Context::call`] with a deadline of its own.
-    pub fn call_within<M: Message>(
-        &mut self,
-        to: &Address,
-        message: &M,
-        time: Duration,
-    ) -> Result<M::Reply, AskError> {
+    pub fn call_within<M: Message>(&mut self, to: &Address, message: &M, time: Duration) -> Result<M::Reply, AskError> {
         self.call_until(to, message, millis(time))
     }
 

@@ -31,7 +31,12 @@ impl Context {
 
 impl Registry {
     /// Says what this agent can do; replaces what it said before. With the commit. At most 64 of each.
-    pub fn register(&self, capabilities: &[&str], protocols: &[&str], metadata: &[(&str, &str)]) -> Result<(), SendError> {
+    pub fn register(
+        &self,
+        capabilities: &[&str],
+        protocols: &[&str],
+        metadata: &[(&str, &str)],
+    ) -> Result<(), SendError> {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let metadata: Vec<_> = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         registry::register(&owned(capabilities), &owned(protocols), &metadata).map_err(SendError::lift)

@@ -85,7 +85,8 @@ impl Jobs {
             (0..many.total).for_each(|place| state::delete(&key(id, place)));
             return Err(format!("none of the asks could be sent: {error}"));
         }
-        timers::once(&format!("{SWEEP}{id}"), many.sweep_ms(), &[]).map_err(|error| SendError::lift(error).to_string())?;
+        timers::once(&format!("{SWEEP}{id}"), many.sweep_ms(), &[])
+            .map_err(|error| SendError::lift(error).to_string())?;
         self.edit().many.push(many);
         Ok(id)
     }

@@ -31,7 +31,8 @@ thread_local! {
     static BENCH: RefCell<Bench> = RefCell::default();
 }
 
-struct Component;
+/// The agent.
+pub struct Component;
 
 impl Guest for Component {
     fn describe() -> Traits {
