@@ -64,6 +64,8 @@ pub trait TurnHost: Send + 'static {
     /// The name of an agent.
     fn name_of(&self, agent: AgentId) -> Option<Name>;
 
+    /// The channel that a message goes on, by the host's rules.
+    fn route(&self, asked: Option<Channel>, kind: &Name) -> Channel;
     /// Checks grants and rates, and reserves a place in the receiver's mailbox; for an ask, also the place of its
     /// answer in this agent's own.
     fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room;

@@ -125,7 +125,7 @@ fn plant_one(
     let name = spec.name.clone();
     let granted = Granted::new(name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| refused(bad.to_string()))?;
     let id = before.map_or_else(|| hive.directory.next_id(), |kept| kept.id);
-    let lineage = before.map_or_else(|| new_lineage(hive, &name, id), Kept::lineage);
+    let lineage = before.map_or_else(|| new_lineage(hive, &name, id, spec.durability), Kept::lineage);
     let parent = before.and_then(|kept| kept.parent(hive));
     let cell = plant(hive, spec, granted, Origin { id, lineage, supervisor, parent })
         .map_err(|error| refused(format!("agent {name}: {error}")))?;

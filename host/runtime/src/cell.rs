@@ -122,6 +122,8 @@ pub(crate) enum Order {
     Finish {
         /// Its entry goes too.
         gone: bool,
+        /// The whole hive goes down: nothing becomes a dead letter.
+        keep: bool,
     },
 }
 

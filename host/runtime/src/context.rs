@@ -12,6 +12,8 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{AgentId, AskFailure, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId};
+use skep_bus::policy::{Policy, WhenFull};
+use skep_bus::route::{Asked, Rule};
 use skep_bus::Bus;
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
@@ -21,8 +23,6 @@ use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
 
-/// How long a send waits for room.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(100);
 /// Receivers whose entry and grant an instance remembers; beyond it the memory starts anew.
 const TARGETS_MAX: usize = 1_024;
 
@@ -188,6 +188,10 @@ impl TurnHost for TurnContext {
         self.hive.directory.name_of(agent)
     }
 
+    fn route(&self, asked: Option<Channel>, kind: &Name) -> Channel {
+        Rule::for_message(Asked { channel: asked, high_priority: false, kind }).channel()
+    }
+
     fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room {
         let mut reserve = || -> Result<bool, SendError> {
             let target = self.target(to, channel)?;
@@ -216,6 +220,9 @@ impl TurnHost for TurnContext {
         weight_bytes: usize,
         ask: bool,
     ) -> Result<(), SendError> {
+        let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(channel).when_full else {
+            return Err(SendError::Full);
+        };
         if to == self.cell.id {
             return Err(SendError::Full);
         }
@@ -231,7 +238,7 @@ impl TurnHost for TurnContext {
                 room.await;
             }
         };
-        tokio::time::timeout(WAIT_FOR_ROOM, wait).await.unwrap_or(Err(SendError::Full))?;
+        tokio::time::timeout(Duration::from_millis(wait_ms_max.into()), wait).await.unwrap_or(Err(SendError::Full))?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
         }

@@ -98,6 +98,7 @@ async fn wake_up(cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitRea
         Left::Ended(ended) => ended.outcome.map(|_| ()).map_err(start_failed),
         Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
         Left::Cancelled => Err(ExitReason::Shutdown),
+        Left::Panicked => Err(ExitReason::StartFailed("the host panicked inside the sandbox".to_owned())),
     }
 }
 

@@ -27,8 +27,10 @@ pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
         orders.waiting.push_back(order);
         !std::mem::replace(&mut orders.under_way, true)
     };
-    // A start that waits for something is given up for the order that follows it.
-    cell.cancel.notify_waiters();
+    // A start that waits for something is given up for the order that follows it; a turn is let end.
+    if !starts && cell.mind.lock().agent.gate() == Gate::Starting {
+        cell.cancel.notify_waiters();
+    }
     if starts {
         let (hive, cell) = (hive.clone(), cell.clone());
         hive.scheduler.handle().clone().spawn(perform_orders(hive, cell));
@@ -47,7 +49,7 @@ async fn perform_orders(hive: Arc<Hive>, cell: Arc<Cell>) {
             Some(Order::Start(child)) => start(&hive, &cell, child).await,
             Some(Order::Stop(child, reason, how)) => stop(&hive, &cell, child, reason, how).await,
             Some(Order::Renew(done)) => drop(done.send(renew(&hive, &cell).await)),
-            Some(Order::Finish { gone }) => finish(&hive, &cell, gone),
+            Some(Order::Finish { gone, keep }) => finish(&hive, &cell, gone, keep),
             None => return,
         }
     }
@@ -155,6 +157,7 @@ pub(crate) async fn start_turn(
         Left::Ended(ended) => ended.outcome.map(|_| ended.turn).map_err(start_failed),
         Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
         Left::Cancelled => Err(ExitReason::Shutdown),
+        Left::Panicked => Err(ExitReason::StartFailed("the host panicked inside the sandbox".to_owned())),
     }?;
     commit_alone(hive, cell, began, turn, started_record(hive, cell)).await
 }
@@ -311,8 +314,12 @@ fn ended_now(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
     crate::spawn::owner_ended(hive, cell, &reason);
 }
 
-/// The agent rests or is gone: whatever waits for it is told, and its mailbox becomes dead letters.
-fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool) {
+/// The agent rests or is gone: whatever waits for it is told, and its mailbox becomes dead letters. With `keep` the whole
+/// hive goes down: what waits is as durable as it is, and comes back with the hive.
+fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
+    if keep {
+        return cell.set_gate(Gate::Ended);
+    }
     let (waiting, owed) = {
         let mut mind = cell.mind.lock();
         mind.agent.set_gate(Gate::Ended);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use skep_bus::policy::{Policy, WhenFull};
+use skep_bus::route::{Asked, Rule};
 use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, Lineage, Message, MessageId, Name, Rare, SendError};
 use skep_store::{Space, Write};
 use tokio::sync::oneshot;
@@ -20,8 +22,6 @@ use crate::record::{SeenEnd, SeenRecord, encode, id_key};
 const SEEN_MAX: usize = 1_000_000;
 /// Bytes of replies that are remembered with them.
 const SEEN_BYTES_MAX: usize = 256 << 20;
-/// How long a message from outside waits for room.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(100);
 
 type Reply = Result<Bytes, AskFailure>;
 
@@ -93,6 +93,12 @@ impl Outside {
             // One that waits no longer has had its time-out.
             let _ = waiter.send(result.clone());
         }
+    }
+
+    /// Whether a message of an agent without durability is new to its durable receiver: its id is that of its cause, so
+    /// what a client sends again comes to the same. Notes it.
+    pub(crate) fn is_new(&self, hive: &Arc<Hive>, to: &Cell, id: MessageId) -> bool {
+        matches!(note(hive, to, id), Known::New)
     }
 
     /// What the store remembers of a client's message.
@@ -256,7 +262,7 @@ pub(crate) async fn ask(
         Ok(result) => result,
         Err(_) => tokio::time::timeout(timeout, receiver)
             .await
-            .map_or(Err(AskFailure::Timeout), |ended| ended.unwrap_or(Err(AskFailure::Timeout))),
+            .map_or(Err(AskFailure::Timeout), |ended| ended.unwrap_or(Err(AskFailure::Down(skep_core::ExitReason::Shutdown)))),
     };
     if result == Err(AskFailure::Timeout) {
         abandon(hive, id);
@@ -316,8 +322,8 @@ fn message(
     Ok(Message {
         id: client_id.unwrap_or_else(|| hive.outside.new_id()),
         sender: AgentId::OUTSIDE,
+        channel: Rule::for_message(Asked { channel: options.channel, high_priority: false, kind: &kind }).channel(),
         kind,
-        channel: options.channel.unwrap_or(Channel::Events),
         class,
         failed_turns: 0,
         hops: 0,
@@ -341,6 +347,9 @@ async fn reserve(cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Re
     if try_now()? {
         return Ok(());
     }
+    let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(message.channel).when_full else {
+        return Err(fails(SendError::Full));
+    };
     let wait = async {
         loop {
             let room = cell.room.notified();
@@ -352,7 +361,8 @@ async fn reserve(cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Re
             room.await;
         }
     };
-    tokio::time::timeout(WAIT_FOR_ROOM, wait).await.unwrap_or_else(|_| Err(fails(SendError::Full)))
+    let wait_max = Duration::from_millis(wait_ms_max.into());
+    tokio::time::timeout(wait_max, wait).await.unwrap_or_else(|_| Err(fails(SendError::Full)))
 }
 
 /// Looks a client's id up, and notes it if it is new.
@@ -383,7 +393,8 @@ fn forget(hive: &Hive, id: MessageId) {
     }
 }
 
-fn seen_write(hive: &Hive, cell: &Cell, id: MessageId) -> Write {
+/// The write that remembers that a message was taken.
+pub(crate) fn seen_write(hive: &Hive, cell: &Cell, id: MessageId) -> Write {
     let record = SeenRecord { time_ns: hive.clock.wall_ns(), end: SeenEnd::Taken };
     Write::Put { space: Space::Seen, owner: cell.id, key: id_key(id), value: encode(&record, b"") }
 }

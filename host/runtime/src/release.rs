@@ -70,6 +70,10 @@ pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: Message, promised_
     let Some(receiver) = hive.cell(to) else {
         return crate::dead::lost(hive, to, message, DeadReason::Absent);
     };
+    if is_remembered(&receiver, &message) && !hive.outside.is_new(hive, &receiver, message.id) {
+        receiver.mind.lock().agent.mailbox_mut().give_back(promised_bytes);
+        return hive.emit_of(&receiver, What::MessageDropped { reason: "duplicate" });
+    }
     let delivered = {
         let mut mind = receiver.mind.lock();
         let delivered = mind.agent.deliver(message, promised_bytes);
@@ -86,6 +90,12 @@ pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: Message, promised_
         }
         Err(message) => crate::dead::lost(hive, to, *message, DeadReason::Stopped),
     }
+}
+
+/// A durable receiver remembers what an agent without durability sent it: nothing else tells whether it came before.
+pub(crate) fn is_remembered(receiver: &Cell, message: &Message) -> bool {
+    let told = matches!(message.class, Class::Tell | Class::Published { .. } | Class::Ask { blocking: false, .. });
+    told && receiver.is_durable() && message.row.is_none() && message.sender != AgentId::OUTSIDE
 }
 
 fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {

@@ -150,6 +150,9 @@ impl Sealer<'_> {
             if let Some(row) = message.row {
                 self.writes.push(Write::TakeMessage { row });
             }
+            if self.durable && crate::release::is_remembered(self.cell, message) {
+                self.writes.push(crate::outside::seen_write(self.hive, self.cell, message.id));
+            }
             match &message.class {
                 Class::Answer { ask, .. } if self.durable => self.delete(Space::Ask, self.cell.id, id_key(*ask)),
                 Class::Timer { .. } => self.consume_firing(message),
@@ -275,6 +278,7 @@ impl Sealer<'_> {
             if self.out.iter().any(|out| matches!(out, Out::End { ask, .. } if *ask == message.id)) {
                 continue;
             }
+            self.forget_overdue();
             self.cell.mind.lock().asks.owe(message.id, owed);
             self.owes.push(message.id);
             if self.durable && !owed.blocking {
@@ -283,6 +287,21 @@ impl Sealer<'_> {
                     let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::Taken };
                     self.put(Space::Seen, self.cell.id, id_key(message.id), encode(&record, b""));
                 }
+            }
+        }
+    }
+
+    /// Who never replies owes no more than its handles: replies that nobody waits for make place.
+    fn forget_overdue(&mut self) {
+        let now_ns = self.hive.clock.wall_ns();
+        let overdue = {
+            let mut mind = self.cell.mind.lock();
+            let full = mind.asks.owed_count() >= self.cell.spec.budget.handles_max as usize;
+            if full { mind.asks.settle_overdue(now_ns) } else { Vec::new() }
+        };
+        if self.durable {
+            for ask in overdue {
+                self.delete(Space::Owed, self.cell.id, id_key(ask));
             }
         }
     }

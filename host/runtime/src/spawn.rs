@@ -37,9 +37,13 @@ pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Orig
     Ok(cell)
 }
 
-/// A lineage that no agent of this name has had.
-pub(crate) fn new_lineage(hive: &Hive, name: &Name, id: AgentId) -> Lineage {
-    let seed = format!("{} {} {}", hive.spec.name, id.0, hive.clock.wall_ns());
+/// A lineage that no durable agent of this name has had. One without durability always has that of its name: what it
+/// does for the same cause has the same ids, also after the host was started again.
+pub(crate) fn new_lineage(hive: &Hive, name: &Name, id: AgentId, durability: Durability) -> Lineage {
+    let seed = match durability {
+        Durability::None => hive.spec.name.to_string(),
+        _ => format!("{} {} {}", hive.spec.name, id.0, hive.clock.wall_ns()),
+    };
     Lineage(MessageId::of_text(name.as_str(), &seed).0 as u64)
 }
 
@@ -51,7 +55,7 @@ pub(crate) fn identity(hive: &Hive, name: &Name, durability: Durability) -> Iden
         return Identity { id, lineage, started: true };
     }
     let id = hive.directory.next_id();
-    Identity { id, lineage: new_lineage(hive, name, id), started: false }
+    Identity { id, lineage: new_lineage(hive, name, id, durability), started: false }
 }
 
 /// Who an agent is going to be.
@@ -100,7 +104,7 @@ pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
         if let Some(parent) = cell.parent {
             hive.supervision.child_gone(parent.id);
         }
-        crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false });
+        crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false, keep: false });
     }
 }
 

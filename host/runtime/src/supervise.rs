@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use skep_core::event::What;
 use skep_core::spec::ChildSpec;
-use skep_core::supervision::{Action, ChildId, Down, Event, ManageError, Tree};
+use skep_core::supervision::{Action, ChildId, Down, Event, ManageError, Status, Tree};
 use skep_core::{AgentId, ExitReason};
 
 use crate::cell::{Cell, Order};
@@ -103,6 +103,7 @@ impl Hive {
 
     /// The tree is locked meanwhile, so that nothing it asks for later is begun before. What is begun here only queues.
     fn perform(self: &Arc<Self>, tree: &Tree, actions: Vec<Action>) {
+        let keep = tree.child(tree.root()).is_none_or(|root| !root.is_active() || root.status() == Status::Stopping);
         for action in actions {
             match action {
                 Action::Start { child } => self.order_child(tree, child, Order::Start(child)),
@@ -113,10 +114,10 @@ impl Hive {
                     self.emit(&Default::default(), What::SupervisorEscalated { supervisor });
                 }
                 Action::Ended { supervisor } => self.emit(&Default::default(), What::SupervisorEnded { supervisor }),
-                Action::Resting { child } => self.order_child(tree, child, Order::Finish { gone: false }),
+                Action::Resting { child } => self.order_child(tree, child, Order::Finish { gone: false, keep }),
                 Action::Gone { name, .. } => {
                     if let Some(cell) = self.directory.resolve(&name).and_then(|id| self.cell(id)) {
-                        crate::lifecycle::order(self, &cell, Order::Finish { gone: true });
+                        crate::lifecycle::order(self, &cell, Order::Finish { gone: true, keep });
                     }
                 }
                 Action::HiveUp => {

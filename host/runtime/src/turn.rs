@@ -2,6 +2,7 @@
 //!
 //! What a turn asked for is sealed in `seal` and let out in `release`; here is only the order of things.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -38,6 +39,8 @@ pub(crate) enum Left {
     WallTime(u32),
     /// It was cancelled by a stop or a swap.
     Cancelled,
+    /// The host itself panicked inside the sandbox: a defect, held to the agent that met it.
+    Panicked,
 }
 
 /// Runs one turn, if the agent has something to do.
@@ -64,6 +67,11 @@ pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
             let detail = format!("over turn-wall-ms-max = {limit_ms}");
             failed(&hive, &cell, began, turn, "wall-time", detail).await;
         }
+        Left::Panicked => {
+            let turn = instance.abandon().unwrap_or_default();
+            let detail = "the host panicked inside the sandbox".to_owned();
+            failed(&hive, &cell, began, turn, "host-panic", detail).await;
+        }
         Left::Cancelled => {
             let turn = instance.abandon().unwrap_or_default();
             undone(&hive, &cell, began, turn);
@@ -74,13 +82,18 @@ pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
 /// Polls the guest once where it stands; only if it has to wait do the wall clock and a cancellation come into play.
 pub(crate) async fn enter(cell: &Arc<Cell>, guest: impl Future<Output = Ended>) -> Left {
     tokio::pin!(guest);
+    let guest = std::future::poll_fn(move |context| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(Left::Panicked), |polled| polled.map(Left::Ended))
+    });
+    let mut guest = std::pin::pin!(guest);
     let first = std::future::poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
-    if let Poll::Ready(ended) = first {
-        return Left::Ended(ended);
+    if let Poll::Ready(left) = first {
+        return left;
     }
     let limit_ms = cell.spec.budget.turn_wall_ms_max;
     tokio::select! {
-        ended = &mut guest => Left::Ended(ended),
+        left = &mut guest => left,
         () = cell.cancel.notified() => Left::Cancelled,
         () = wall_time(limit_ms) => Left::WallTime(limit_ms),
     }

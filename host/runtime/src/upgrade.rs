@@ -107,6 +107,7 @@ fn ended(left: Left, what: &str) -> Result<Turn, String> {
         },
         Left::WallTime(limit_ms) => Err(format!("{what}: over turn-wall-ms-max = {limit_ms}")),
         Left::Cancelled => Err(format!("{what} was cancelled")),
+        Left::Panicked => Err(format!("{what}: the host panicked inside the sandbox")),
     }
 }
 

@@ -31,7 +31,7 @@ impl<H: TurnHost> Host for Ctx<H> {
     }
 
     async fn send_with(&mut self, to: u32, kind: u32, body: Vec<u8>, options: Options) -> Sent {
-        let channel = options.channel.map_or(Channel::Events, convert::channel);
+        let channel = options.channel.map(convert::channel);
         match rare(options) {
             Ok(rare) => self.post(Letter { channel, rare, ..Letter::plain(to, kind, body) }).await,
             Err(error) => Ok(Err(convert::send_error_to_wit(error))),
@@ -101,14 +101,15 @@ struct Letter {
     to: u32,
     kind: u32,
     body: Vec<u8>,
-    channel: Channel,
+    /// None: the rules of the host decide.
+    channel: Option<Channel>,
     class: Class,
     rare: Option<Box<Rare>>,
 }
 
 impl Letter {
     fn plain(to: u32, kind: u32, body: Vec<u8>) -> Self {
-        Self { to, kind, body, channel: Channel::Events, class: Class::Tell, rare: None }
+        Self { to, kind, body, channel: None, class: Class::Tell, rare: None }
     }
 }
 
@@ -161,7 +162,8 @@ impl<H: TurnHost> Ctx<H> {
             fits(self, &letter.body)?;
             let kind = self.kind(letter.kind)?;
             let to = self.receiver(letter.to)?;
-            let message = self.built(id, kind, letter.channel, letter.class, letter.rare, Bytes::from(letter.body))?;
+            let channel = self.host.route(letter.channel, &kind);
+            let message = self.built(id, kind, channel, letter.class, letter.rare, Bytes::from(letter.body))?;
             Ok((to, message))
         }))
     }
