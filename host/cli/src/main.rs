@@ -1,1 +1,5 @@
-fn main(){}
+//! The binary `skep`. Never more than the call into the library.
+
+fn main() -> std::process::ExitCode {
+    skep::command::run()
+}

@@ -1,0 +1,96 @@
+//! Events as lines of JSON: those of the past, then those to come. Never holds the host up: a reader that falls behind is
+//! told how many it missed.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use skep_core::event::Event;
+use skep_runtime::{EventStream, NextEvent};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::convert;
+use super::routes::{Api, Asked};
+use super::types::{EventQuery, Missed, Versioned};
+
+/// Lines between the host's stream and a reader; what is behind them waits in the stream, which is bounded itself.
+const LINES_MAX: usize = 64;
+/// The most events of the past in one answer: all that the host keeps.
+const RECENT_MAX: usize = 16_384;
+
+/// Which events are wanted.
+struct Filter {
+    agent: Option<String>,
+    event: Option<String>,
+}
+
+impl Filter {
+    fn wants(&self, event: &Event) -> bool {
+        let of_agent = |name: &String| event.agent.as_ref().is_some_and(|agent| agent.name.as_str() == name);
+        let named = |prefix: &String| event.what.name().starts_with(prefix.as_str());
+        self.agent.as_ref().is_none_or(of_agent) && self.event.as_ref().is_none_or(named)
+    }
+}
+
+pub(super) async fn stream(State(api): State<Api>, Asked(query): Asked<EventQuery>) -> Response {
+    let filter = Filter { agent: query.agent, event: query.event };
+    // The stream comes first, so that nothing falls between the past and it.
+    let following = query.follow.then(|| api.host.events());
+    let recent = api.host.recent(RECENT_MAX);
+    let count = query.recent.unwrap_or(RECENT_MAX);
+    let (lines, receiver) = mpsc::channel(LINES_MAX);
+    tokio::spawn(write(recent, count, following, filter, lines));
+    let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// Ends with the host, or when the reader has gone: sending to it fails then.
+async fn write(
+    recent: Vec<Arc<Event>>,
+    count: usize,
+    following: Option<EventStream>,
+    filter: Filter,
+    lines: mpsc::Sender<String>,
+) {
+    let past: Vec<_> = recent.iter().filter(|event| filter.wants(event)).collect();
+    let mut last = recent.last().map_or(0, |event| event.id);
+    for event in past.iter().skip(past.len().saturating_sub(count)) {
+        if lines.send(line(event)).await.is_err() {
+            return;
+        }
+    }
+    drop(recent);
+    let Some(mut following) = following else { return };
+    loop {
+        let next = tokio::select! {
+            next = following.next() => next,
+            () = lines.closed() => return,
+        };
+        let text = match next {
+            None => return,
+            Some(NextEvent::Missed(missed)) => versioned("Missed", Missed { missed }),
+            Some(NextEvent::Event(event)) if event.id > last && filter.wants(&event) => {
+                last = event.id;
+                line(&event)
+            }
+            Some(NextEvent::Event(_)) => continue,
+        };
+        if lines.send(text).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn line(event: &Event) -> String {
+    versioned("Event", convert::event(event))
+}
+
+fn versioned<T: serde::Serialize>(kind: &str, body: T) -> String {
+    let mut text = serde_json::to_string(&Versioned::new(kind, body)).unwrap_or_default();
+    text.push('\n');
+    text
+}

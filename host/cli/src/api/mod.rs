@@ -1,0 +1,17 @@
+//! The admin API of a running host: HTTP and JSON over a Unix socket that only its owner can open. The commands are its
+//! only users today. Never a decision: every request is one call of [`skep_runtime::Host`].
+
+pub mod types;
+
+mod convert;
+mod events;
+mod messages;
+mod problem;
+mod routes;
+mod server;
+pub mod socket;
+pub mod text;
+
+pub use convert::{body, event};
+pub use routes::Api;
+pub use server::serve;

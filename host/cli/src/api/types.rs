@@ -1,0 +1,381 @@
+//! The shapes that host and commands exchange: HTTP bodies and what `-o json` prints. Versioned: a field may be added,
+//! none changes its meaning. Never anything but values.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of all shapes.
+pub const API_VERSION: &str = "skep/v1";
+
+/// How the HTTP headers begin that carry a message's own.
+pub const META_PREFIX: &str = "skep-meta-";
+
+/// A shape with its version and its kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Versioned<T> {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// Which shape.
+    pub kind: String,
+    /// The shape itself.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Versioned<T> {
+    /// Of this version.
+    pub fn new(kind: &str, body: T) -> Self {
+        Self { api_version: API_VERSION.to_owned(), kind: kind.to_owned(), body }
+    }
+}
+
+/// A list of shapes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct List<T> {
+    /// Its items.
+    pub items: Vec<T>,
+}
+
+/// `HostStatus`: the host itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// The hive's name.
+    pub hive: String,
+    /// The version of the host.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The manifest that it was started with.
+    pub manifest: String,
+    /// The data directory.
+    pub data: String,
+    /// How many agents it has.
+    pub agents: usize,
+}
+
+/// `Agent`: a line of `skep ps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+    /// starting, ready, idle, busy, passive, degraded, stopping or failed.
+    pub status: String,
+    /// The reason that goes with degraded and failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// The plugin that it runs.
+    pub plugin: String,
+    /// The digest of that plugin.
+    pub digest: String,
+    /// none, process or full.
+    pub durability: String,
+    /// Its supervisor.
+    pub supervisor: String,
+    /// Counts its instances.
+    pub incarnation: u32,
+    /// Messages waiting.
+    pub mailbox_messages: u64,
+    /// Messages handled since the host started.
+    pub handled: u64,
+    /// Restarts since the host started.
+    pub restarts: u64,
+}
+
+/// `AgentDetail`: all that is known of one agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDetail {
+    /// As in `skep ps`.
+    #[serde(flatten)]
+    pub agent: Agent,
+    /// What it was told.
+    pub config: Value,
+    /// permanent, transient or temporary.
+    pub restart: String,
+    /// Waiting messages by channel.
+    pub lanes: Vec<Lane>,
+    /// Bytes of its linear memories; none without an instance.
+    pub memory_bytes: Option<u64>,
+    /// Bytes of its stored state.
+    pub state_bytes: u64,
+    /// Names of its timers.
+    pub timers: Vec<String>,
+    /// Asks that it has open.
+    pub asks_open: u64,
+    /// Replies that it owes.
+    pub replies_owed: u64,
+    /// Patterns that it is subscribed to.
+    pub subscriptions: Vec<String>,
+    /// Turns that failed since the host started.
+    pub turns_failed: u64,
+    /// Messages refused since the host started.
+    pub refused: u64,
+    /// The SDK that it was built with.
+    pub sdk: String,
+    /// Its last failure.
+    pub last_failure: Option<String>,
+}
+
+/// Messages that wait in one lane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lane {
+    /// The channel.
+    pub channel: String,
+    /// How many wait.
+    pub messages: u64,
+}
+
+/// `TreeNode`: a supervisor or an agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum TreeNode {
+    /// A supervisor.
+    #[serde(rename_all = "camelCase")]
+    Supervisor {
+        /// Its name.
+        name: String,
+        /// one-for-one, one-for-all, rest-for-one or dynamic.
+        strategy: String,
+        /// Restarts in its window now.
+        restarts: u32,
+        /// Restarts that it bears.
+        intensity: u32,
+        /// The window, in milliseconds.
+        period_ms: u32,
+        /// In the order in which they start.
+        children: Vec<TreeNode>,
+    },
+    /// An agent.
+    Agent(Box<Agent>),
+}
+
+/// A body: as JSON if it is JSON, else as text if it is text, else in base64.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Body {
+    /// How long it is.
+    pub bytes: usize,
+    /// The JSON.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub json: Option<Value>,
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// The bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub base64: Option<String>,
+}
+
+/// `DeadLetter`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// The message.
+    pub id: String,
+    /// For whom it was.
+    pub to: String,
+    /// From whom; none is the outside.
+    pub from: Option<String>,
+    /// What it was. (`kind` is the kind of the shape.)
+    pub message_kind: String,
+    /// Its channel.
+    pub channel: String,
+    /// failed, stopped, absent or hops.
+    pub reason: String,
+    /// The last failure.
+    pub detail: Option<String>,
+    /// When, in UTC.
+    pub time: String,
+    /// Turns that failed on it.
+    pub attempts: u32,
+    /// Its body; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub body: Option<Body>,
+}
+
+/// `Receipt`: what a swap has done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// What was swapped: an agent or a plugin.
+    pub target: String,
+    /// The digest of what ran.
+    pub from: String,
+    /// The digest of what runs.
+    pub to: String,
+    /// Messages lost, all agents together: 0.
+    pub lost: u64,
+    /// Messages that came again, all agents together.
+    pub replayed: u64,
+    /// The longest pause of an agent, in milliseconds.
+    pub pause_ms: f64,
+    /// Agent by agent.
+    pub agents: Vec<SwappedAgent>,
+}
+
+/// One agent of a swap.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwappedAgent {
+    /// Its name.
+    pub agent: String,
+    /// Messages lost.
+    pub lost: u64,
+    /// Messages that came again.
+    pub replayed: u64,
+    /// How long it took no message, in milliseconds.
+    pub pause_ms: f64,
+}
+
+/// `Event`: one thing that happened. A stream that fell behind has a `Missed` in its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Ascending since the host started.
+    pub id: u64,
+    /// When, in UTC.
+    pub time: String,
+    /// debug, info, warn or error.
+    pub severity: String,
+    /// What happened: `agent.ready`, `log` and so on.
+    pub event: String,
+    /// The host.
+    pub host: String,
+    /// The agent.
+    pub agent: Option<String>,
+    /// Its instance.
+    pub incarnation: u32,
+    /// Its turn.
+    pub turn: Option<u64>,
+    /// On whose behalf.
+    pub cause: Option<String>,
+    /// The ask or the trace that it belongs to.
+    pub correlation: Option<String>,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: Option<u64>,
+    /// What it says.
+    pub fields: serde_json::Map<String, Value>,
+}
+
+/// `Missed`: events that a slow reader did not get.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Missed {
+    /// How many.
+    pub missed: u64,
+}
+
+/// `Setting`: a derived setting.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// Its value, with the unit.
+    pub value: String,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// `Accepted`: a message that was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Its id.
+    pub id: String,
+}
+
+/// `Done`: something was done to what has this name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done: spawned, stopped, restarted, dropped.
+    pub done: String,
+    /// To what.
+    pub name: String,
+}
+
+/// What `POST /v1/agents` takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpawnRequest {
+    /// The new agent's name.
+    pub name: String,
+    /// Its supervisor; the root if there is none.
+    #[serde(default)]
+    pub supervisor: Option<String>,
+    /// The keys of `[agent.NAME]` in TOML.
+    pub toml: String,
+    /// What the agent is told; in place of `config` of the keys.
+    #[serde(default)]
+    pub config: Option<Value>,
+}
+
+/// What `POST /v1/swap` takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapRequest {
+    /// An agent or a plugin.
+    pub target: String,
+    /// The component file, as the host sees it.
+    pub file: String,
+}
+
+/// What messages take beside their body, in the query of `ask` and `send`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageQuery {
+    /// What the message is.
+    pub kind: String,
+    /// Its channel.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// The same id again within the hive's window is the same message.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// How long an asker waits.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What events are asked for, in the query of `events`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Whether to wait for more.
+    #[serde(default)]
+    pub follow: bool,
+    /// How many of the past.
+    #[serde(default)]
+    pub recent: Option<usize>,
+    /// Only of this agent.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Only events whose name begins so.
+    #[serde(default)]
+    pub event: Option<String>,
+}
+
+/// An error: RFC 9457 with the stable code.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// A name for the sort of problem.
+    #[serde(rename = "type")]
+    pub sort: String,
+    /// What the code says.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: String,
+    /// The exit code of a command that meets it.
+    pub exit: u8,
+    /// What happened here.
+    pub detail: String,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub help: Option<String>,
+    /// What is wrong in a text that was sent, one by one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problems: Option<Value>,
+}

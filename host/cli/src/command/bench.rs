@@ -1,0 +1,33 @@
+//! `skep bench`: what this machine does with Skep and without.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::bench::{self, Options};
+use crate::failure::Outcome;
+
+/// Measure this machine with Skep and without, and hold the ratios against their bars
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  skep bench                     all numbers, in under two minutes
+  skep bench --quick --only ask,tell
+  skep bench -o json > bench.json")]
+pub struct Args {
+    /// Only these numbers, with the controls of their bars
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Less of everything, in under 20 seconds: for a look, not for a claim
+    #[arg(long)]
+    quick: bool,
+    /// The bench's guest [default: where `make guests` puts it, or beside skep]
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// Measure in this process what is otherwise measured in one of its own
+    #[arg(long, hide = true)]
+    alone: bool,
+}
+
+pub(super) fn run(context: &Context, args: Args) -> Outcome {
+    let Args { only, quick, component, alone } = args;
+    bench::run(context, &Options { only, quick, component, data: context.data.clone(), alone })
+}

@@ -1,0 +1,69 @@
+//! `skep up --detach`: a host that goes on without a terminal. Returns when it answers, or with its error.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::{Context, up};
+use crate::client::data_dir;
+use crate::api::types::HostStatus;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Bar, Document, Table};
+use crate::process::{Launch, Told, make_data_dir};
+
+/// Compiling many large components on one slow core.
+const USUAL: Duration = Duration::from_secs(600);
+
+pub(super) fn run(context: &Context, args: &up::Args) -> Outcome<u8> {
+    let launch = launch(context, args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("the runtime of the command", &error))?;
+    let bar = Bar::new(&context.output, "starting", 0);
+    let started = runtime.block_on(context.within(USUAL, launch.start(|told| show(&bar, told))));
+    bar.clear();
+    let (child, status) = started?;
+    // It is to go on: dropping would end it.
+    std::mem::forget(child);
+    context.output.print(&Document::one("HostStatus", &status, status.hive.clone(), table(&status)))?;
+    Ok(0)
+}
+
+fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
+    let manifest = up::load(context, &args.file)?;
+    let data = data_dir(context.data.as_deref(), manifest.folder());
+    make_data_dir(&data)?;
+    let absolute = |path: &std::path::Path| {
+        path.canonicalize().map_err(|error| Failure::io(&crate::api::socket::shown_path(path), &error))
+    };
+    let mut options: Vec<OsString> = up::forwarded(args);
+    options.extend((0..context.output.verbose).map(|_| "-v".into()));
+    if context.output.quiet {
+        options.push("-q".into());
+    }
+    Ok(Launch { manifest: absolute(&manifest.path)?, data: absolute(&data)?, own_session: true, options })
+}
+
+/// Moves a bar as a starting host tells.
+pub(crate) fn show(bar: &Bar, told: &Told) {
+    match told {
+        Told::Compiling { plugin, done, total } => {
+            bar.label("compiling");
+            bar.say(skep_core::name::shown(plugin, 40));
+            bar.set(*done, *total);
+        }
+        Told::Starting { done, total } => {
+            bar.label("starting");
+            bar.say("agents".to_owned());
+            bar.set(*done, *total);
+        }
+        Told::Ready(_) | Told::Failed { .. } => {}
+    }
+}
+
+pub(super) fn table(status: &HostStatus) -> Table {
+    Table::of_pairs([
+        ("hive", status.hive.clone()),
+        ("agents", status.agents.to_string()),
+        ("pid", status.pid.to_string()),
+        ("data", status.data.clone()),
+    ])
+}

@@ -1,0 +1,94 @@
+//! `skep events`: what happened in the host, and what happens.
+
+use super::{Context, complete, describe};
+use crate::api::text::percent_encoded;
+use crate::api::types::{Event, Missed, Versioned};
+use crate::failure::{Failure, Outcome};
+use crate::output::{Document, Format, Table};
+
+/// Print what happened in the host, and with -f what happens
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  skep events --last 20
+  skep events -f --kind agent. --agent ledger
+  skep events -f -o jsonl | jq 'select(.severity == \"warn\")'")]
+pub struct Args {
+    /// Go on until interrupted or the host ends; turns are seen only this way
+    #[arg(short, long)]
+    follow: bool,
+    /// Only of this agent
+    #[arg(long, add = complete::agents())]
+    agent: Option<String>,
+    /// Only events whose name begins so: agent., message.dead-letter, swap.
+    #[arg(long, value_name = "NAME")]
+    kind: Option<String>,
+    /// Only the last so many of the past [default: all that the host keeps]
+    #[arg(long, value_name = "COUNT")]
+    last: Option<usize>,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> Outcome {
+    let path = path(args.follow, args.agent.as_deref(), args.kind.as_deref(), args.last);
+    print(context, &path, args.follow, row).await
+}
+
+/// The request for a stream of events.
+pub(super) fn path(follow: bool, agent: Option<&str>, kind: Option<&str>, last: Option<usize>) -> String {
+    let mut path = format!("/v1/events?follow={follow}");
+    for (name, value) in [("agent", agent), ("event", kind)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", percent_encoded(value)));
+        }
+    }
+    if let Some(last) = last {
+        path.push_str(&format!("&recent={last}"));
+    }
+    path
+}
+
+/// Prints a stream, a row an event. A stream has no JSON value of its own: `json` is one value a line too.
+pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&Event) -> Vec<String>) -> Outcome {
+    let mut lines = context.within(std::time::Duration::from_secs(30), async {
+        context.connect().await?.lines(path).await
+    }).await?;
+    let read = async {
+        while let Some(line) = lines.next().await? {
+            show(context, &line, row)?;
+        }
+        Ok(())
+    };
+    match (follow, context.timeout) {
+        (true, None) => read.await,
+        // With -f a time limit is how long to listen, no failure.
+        (true, Some(limit)) => tokio::time::timeout(limit, read).await.unwrap_or(Ok(())),
+        (false, _) => context.within(std::time::Duration::from_secs(30), read).await,
+    }
+}
+
+fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outcome {
+    let strange = |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
+    if matches!(context.output.format, Format::Json | Format::Jsonl) {
+        context.output.write(line)?;
+        return context.output.write(b"\n");
+    }
+    let shape: Versioned<serde_json::Value> = serde_json::from_slice(line).map_err(strange)?;
+    if shape.kind == "Missed" {
+        let missed: Missed = serde_json::from_value(shape.body).map_err(strange)?;
+        context.output.note(&format!("{} events were missed: this reader is slower than the host", missed.missed));
+        return Ok(());
+    }
+    let event: Event = serde_json::from_value(shape.body).map_err(strange)?;
+    let mut table = Table::default();
+    table.row(row(&event));
+    context.output.print(&Document::one("Event", &event, event.event.clone(), table))
+}
+
+fn row(event: &Event) -> Vec<String> {
+    vec![
+        event.time.clone(),
+        format!("{:5}", event.severity),
+        event.event.clone(),
+        event.agent.clone().unwrap_or_else(|| "-".to_owned()),
+        describe::fields(event),
+    ]
+}

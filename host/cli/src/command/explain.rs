@@ -1,0 +1,119 @@
+//! `skep explain`: an error, a key of the manifest, or a derived setting and where it came from.
+
+use serde::Serialize;
+
+use super::{Context, complete};
+use crate::api::types::{List, Setting};
+use crate::failure::{Failure, Outcome};
+use crate::manifest::{Form, Key, ROOT, find_key};
+use crate::output::{Document, Format, Table};
+use crate::pages;
+
+/// Explain an error, a key of the manifest, or a derived setting
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  skep explain E_MAILBOX_FULL          an error; needs no host
+  skep explain agent.budget            keys of the manifest; needs no host
+  skep explain pool                    settings of the host whose names begin so")]
+pub struct Args {
+    /// A code, a key or the beginning of a setting's name [default: all settings]
+    #[arg(add = complete::codes())]
+    topic: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, args: Args) -> Outcome {
+    let topic = args.topic.unwrap_or_default();
+    if topic.starts_with("E_") {
+        return page(context, &topic);
+    }
+    if let Some(key) = find_key(&topic) {
+        return keys(context, &topic, key);
+    }
+    settings(context, &topic).await
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    code: &'a str,
+    exit: u8,
+    title: &'a str,
+    help: &'a str,
+    page: &'a str,
+}
+
+fn page(context: &Context, code: &str) -> Outcome {
+    let Some(page) = pages::page(code) else {
+        let mut failure = Failure::new("E_NO_TOPIC", format!("there is no code {}", skep_core::name::shown(code, 64)));
+        if let Some(similar) = skep_core::similar::closest(code, pages::codes()) {
+            failure = failure.with_help(format!("did you mean {similar}?"));
+        }
+        return Err(failure);
+    };
+    if context.output.format == Format::Table {
+        return context.output.write(page.as_bytes());
+    }
+    let shape = Page {
+        code,
+        exit: pages::exit(code) as u8,
+        title: pages::title(code).unwrap_or_default(),
+        help: pages::help(code).unwrap_or_default(),
+        page,
+    };
+    context.output.print(&Document::one("ErrorPage", &shape, code, Table::default()))
+}
+
+#[derive(Serialize)]
+struct ManifestKey {
+    key: String,
+    default: &'static str,
+    doc: &'static str,
+}
+
+/// The key, and those under it.
+fn keys(context: &Context, path: &str, key: &'static Key) -> Outcome {
+    let mut found = Vec::new();
+    collect(path, key, &mut found);
+    let mut table = Table::new(&["key", "default", "meaning"]);
+    for one in &found {
+        table.row([one.key.clone(), one.default.to_owned(), one.doc.to_owned()]);
+    }
+    let names = found.iter().map(|one| one.key.clone()).collect();
+    context.output.print(&Document::list("ManifestKeyList", &found, names, table))
+}
+
+fn collect(path: &str, key: &'static Key, into: &mut Vec<ManifestKey>) {
+    into.push(ManifestKey { key: path.to_owned(), default: key.default, doc: key.doc });
+    if let Form::Table(inner) | Form::Named(inner) = key.form {
+        inner.iter().for_each(|key| collect(&format!("{path}.{}", key.name), key, into));
+    }
+}
+
+async fn settings(context: &Context, topic: &str) -> Outcome {
+    let all: Outcome<List<Setting>> = context.with_host(async |mut host| host.get("/v1/settings").await).await;
+    let all = all.map_err(|failure| unknown_offline(topic, failure))?;
+    let known: Vec<String> = all.items.iter().map(|setting| setting.name.clone()).collect();
+    let found: Vec<Setting> = all.items.into_iter().filter(|setting| setting.name.starts_with(topic)).collect();
+    if found.is_empty() {
+        let shown = skep_core::name::shown(topic, 64);
+        let failure = Failure::new("E_NO_TOPIC", format!("there is no code, no key and no setting {shown}"));
+        let similar = skep_core::similar::closest(topic, known.iter().map(String::as_str));
+        return Err(match similar {
+            Some(similar) => failure.with_help(format!("did you mean {similar}?")),
+            None => failure,
+        });
+    }
+    let mut table = Table::new(&["setting", "value", "origin"]);
+    for setting in &found {
+        table.row([setting.name.clone(), setting.value.clone(), setting.origin.clone()]);
+    }
+    let names = found.iter().map(|setting| setting.name.clone()).collect();
+    context.output.print(&Document::list("SettingList", &found, names, table))
+}
+
+/// Without a host the topic may still be a slip of a key.
+fn unknown_offline(topic: &str, failure: Failure) -> Failure {
+    match skep_core::similar::closest(topic, ROOT.iter().map(|key| key.name)) {
+        Some(similar) if !topic.is_empty() => failure.with_help(format!("settings need a host; or did you mean {similar}?")),
+        _ => failure,
+    }
+}

@@ -1,0 +1,236 @@
+//! `skep up`: the host of a hive, in this process. Never a decision about agents: it starts a [`skep_runtime::Host`],
+//! serves its API, and stops it when a signal or `skep down` says so.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use skep_core::{ExitReason, Name};
+use skep_runtime::{Builder, Host, Progress};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::logging::{self, LogFormat};
+use super::{Context, check, detach};
+use crate::api::{self, Api, socket};
+use crate::api::types::HostStatus;
+use crate::client::data_dir;
+use crate::failure::{Failure, Outcome};
+use crate::manifest::{self, Manifest};
+use crate::output::Bar;
+use crate::process::{Told, make_data_dir};
+use crate::sys;
+
+/// Threads of the API; the host has its own.
+const API_THREADS: usize = 2;
+
+/// Start a hive and run it until a signal or `skep down` stops it
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  skep up                        the hive of ./hive.toml, until Ctrl-C
+  skep up -d                     in the background; `skep down` stops it
+  skep up demo/hive.toml --data /var/lib/demo --log-format json")]
+pub struct Args {
+    /// The manifest, or a folder with a hive.toml
+    #[arg(default_value = "hive.toml")]
+    pub(super) file: PathBuf,
+    /// Run in the background; returns when the hive is ready, or with its error
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// Where the log goes, 2 x 16 MiB at most [default: stderr; host.log in the data directory with --detach]
+    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    log_file: Option<PathBuf>,
+    /// The host's name in events [default: the hive's]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<Name>,
+    /// The folder of compiled components [default: skep in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Threads that run turns [default: one for each core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// For tests: drop the instance of every durable agent after every turn
+    #[arg(long)]
+    drop_instances: bool,
+    /// Neither log events nor keep them for `skep events` and `skep logs`
+    #[arg(long)]
+    no_telemetry: bool,
+    /// Tell the parent when it is ready
+    #[arg(long, hide = true)]
+    ready_lines: bool,
+    /// Go on when the terminal closes
+    #[arg(long, hide = true)]
+    own_session: bool,
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|error| error.to_string())
+}
+
+/// The options of a detached host that are those of this one.
+pub(super) fn forwarded(args: &Args) -> Vec<OsString> {
+    let mut options: Vec<OsString> = Vec::new();
+    let mut push = |name: &str, value: Option<OsString>| {
+        if let Some(value) = value {
+            options.extend([name.into(), value]);
+        }
+    };
+    push("--log-format", (args.log_format == LogFormat::Json).then(|| "json".into()));
+    push("--name", args.name.as_ref().map(|name| name.as_str().into()));
+    push("--cache", args.cache.as_ref().map(|path| path.clone().into_os_string()));
+    push("--threads", args.threads.map(|count| count.to_string().into()));
+    options.extend(args.drop_instances.then(|| "--drop-instances".into()));
+    options.extend(args.no_telemetry.then(|| "--no-telemetry".into()));
+    options
+}
+
+/// The manifest with its warnings told.
+pub(super) fn load(context: &Context, file: &Path) -> Outcome<Manifest> {
+    let color = context.output.talk_color;
+    let manifest = manifest::load(file).map_err(|error| Failure::of_manifest(error, color))?;
+    check::warn(context, &manifest);
+    Ok(manifest)
+}
+
+pub(super) fn run(context: &Context, args: Args) -> Outcome<u8> {
+    if args.detach {
+        return detach::run(context, &args);
+    }
+    if args.own_session {
+        sys::leave_session();
+    }
+    let outcome = foreground(context, &args);
+    if let (true, Err(failure)) = (args.ready_lines, &outcome) {
+        Told::failed(failure).tell();
+    }
+    outcome
+}
+
+fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
+    let manifest = load(context, &args.file)?;
+    let data = data_dir(context.data.as_deref(), manifest.folder());
+    make_data_dir(&data)?;
+    let output = &context.output;
+    logging::start(args.log_format, args.log_file.as_deref(), output.talk_color, output.quiet, output.verbose)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(API_THREADS).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("the runtime of the API", &error))?;
+    runtime.block_on(serve(context, args, &manifest, &data))
+}
+
+async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path) -> Outcome<u8> {
+    let host = started(context, args, manifest, data).await?;
+    let (listener, bound) = match socket::bind(data).await {
+        Ok(bound) => bound,
+        Err(failure) => {
+            host.shutdown().await;
+            return Err(failure);
+        }
+    };
+    let status = status(manifest, data, &host);
+    let (api, stop) = Api::new(host.clone(), status.clone(), manifest.spec.body_bytes_max);
+    tokio::spawn(api::serve(listener, api));
+    let signals = Signals::new()?;
+    if args.ready_lines {
+        Told::Ready(status).tell();
+    } else {
+        context.output.note(&format!("hive {} is up: {} agents, data in {}", status.hive, status.agents, status.data));
+    }
+    let code = until_stopped(&host, stop, signals).await;
+    drop(bound);
+    code
+}
+
+async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Path) -> Outcome<Host> {
+    let bar = Bar::new(&context.output, "compiling", 0);
+    let (shown, lines) = (bar.clone(), args.ready_lines);
+    let mut builder: Builder = Host::builder()
+        .hive(manifest.spec.clone())
+        .data_dir(data.to_owned())
+        .telemetry(!args.no_telemetry)
+        .drop_instances(args.drop_instances)
+        .progress(move |progress| {
+            let told = told(progress);
+            if lines { told.tell() } else { detach::show(&shown, &told) }
+        });
+    if let Some(cache) = args.cache.clone().or_else(cache_dir) {
+        builder = builder.cache_dir(cache);
+    }
+    if let Some(name) = args.name.clone() {
+        builder = builder.name(name);
+    }
+    if let Some(threads) = args.threads {
+        builder = builder.threads(usize::from(threads));
+    }
+    let host = builder.start().await;
+    bar.clear();
+    Ok(host?)
+}
+
+fn told(progress: Progress) -> Told {
+    match progress {
+        Progress::Compiling { plugin, done, total } => {
+            Told::Compiling { plugin: plugin.to_string(), done: done as u64, total: total as u64 }
+        }
+        Progress::Starting { done, total } => Told::Starting { done: done as u64, total: total as u64 },
+    }
+}
+
+/// `$XDG_CACHE_HOME/skep` or `~/.cache/skep`; none where there is neither.
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))).map(|folder| folder.join("skep"))
+}
+
+fn status(manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {
+    HostStatus {
+        hive: manifest.spec.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        manifest: socket::shown_path(&manifest.path),
+        data: socket::shown_path(data),
+        agents: host.agents().len(),
+    }
+}
+
+/// The signals that stop a host.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Outcome<Self> {
+        let on = |kind| signal(kind).map_err(|error| Failure::io("signals", &error));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// The exit code of a process that it ends.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}
+
+/// Runs until the hive ends by itself, a peer asks for it, or a signal comes; a second signal does not wait.
+async fn until_stopped(host: &Host, mut stop: watch::Receiver<bool>, mut signals: Signals) -> Outcome<u8> {
+    tokio::select! {
+        reason = host.ended() => return ended(&reason),
+        _ = stop.wait_for(|stop| *stop) => {}
+        _ = signals.next() => {}
+    }
+    tokio::select! {
+        () = host.shutdown() => Ok(0),
+        code = signals.next() => Ok(code),
+    }
+}
+
+fn ended(reason: &ExitReason) -> Outcome<u8> {
+    if reason.is_ordinary() {
+        return Ok(0);
+    }
+    Err(Failure::new("E_HIVE_DOWN", format!("the hive is down: {reason}")))
+}

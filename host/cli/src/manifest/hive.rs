@@ -1,0 +1,138 @@
+//! The whole file: reads it, walks its sections and puts the hive together. Never starts it.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use skep_core::Name;
+use skep_core::spec::HiveSpec;
+use toml::de::DeTable;
+
+use super::keys::ROOT;
+use super::problem::{Code, LoadError, Problem, Problems, Rejected, shown_path};
+use super::section::Section;
+use super::source::Source;
+use super::{agent, plugin, supervisor, tree};
+
+/// The largest manifest, in bytes: 100,000 agents of 160 bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+/// The most agents of one manifest, with those that `count` makes.
+pub const AGENTS_MAX: usize = 100_000;
+/// The name of a manifest where a folder is given.
+const FILE_NAME: &str = "hive.toml";
+
+/// A manifest that can be used.
+#[derive(Debug)]
+pub struct Manifest {
+    /// What it says.
+    pub spec: HiveSpec,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is probably a mistake in it, ready to be shown through [`Manifest::shown_warnings`].
+    pub warnings: Vec<Problem>,
+    pub(super) source: Source,
+}
+
+impl Manifest {
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        folder_of(&self.path)
+    }
+}
+
+/// Reads a manifest, or `hive.toml` in a folder.
+pub fn load(path: &Path) -> Result<Manifest, LoadError> {
+    let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(|error| LoadError::io(&path, error))?;
+    file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| LoadError::io(&path, error))?;
+    if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+        return Err(LoadError::TooLarge { path: shown_path(&path), bytes_max: MANIFEST_BYTES_MAX });
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, &path).map_err(|rejected| LoadError::Rejected(Box::new(rejected))),
+        Err(error) => Err(LoadError::Rejected(Box::new(not_utf8(&error, &path)))),
+    }
+}
+
+/// Reads a manifest's text; paths in it are relative to the folder of `path`.
+pub fn parse(text: &str, path: &Path) -> Result<Manifest, Rejected> {
+    let source = Source::new(shown_path(path), text);
+    let mut problems = Problems::default();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !syntax_problems(&errors, &mut problems) {
+        return Err(problems.reject(source));
+    }
+    let root = Section::new(table.get_ref(), ROOT, "the manifest".to_owned(), 0..0, &mut problems);
+    let spec = read(&root, folder_of(path), &mut problems);
+    match spec {
+        Some(spec) if !problems.any_error() => {
+            Ok(Manifest { spec, path: path.to_owned(), warnings: problems.into_sorted(), source })
+        }
+        _ => Err(problems.reject(source)),
+    }
+}
+
+/// What the TOML parser has to say. Whether the file can be walked all the same: it can if only keys are there twice.
+pub(super) fn syntax_problems(errors: &[toml::de::Error], problems: &mut Problems) -> bool {
+    let mut walkable = true;
+    for error in errors {
+        let message = skep_core::name::shown(error.message(), 200);
+        let duplicate = message.starts_with("duplicate key");
+        walkable &= duplicate;
+        let (code, label, help) = if duplicate {
+            (Code::Duplicate, "the second one", Some("a table or a key is written once".to_owned()))
+        } else {
+            (Code::Syntax, "here", None)
+        };
+        problems.error(code, error.span().unwrap_or(0..0), message, label, help);
+    }
+    walkable
+}
+
+fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> Option<HiveSpec> {
+    let mut spec = hive(root, problems);
+    let plugins = plugin::read_all(root, folder, problems);
+    let supervisors = supervisor::read_all(root, problems);
+    let agents = agent::read_all(root, problems);
+    let names: Vec<Name> = plugins.iter().map(|plugin| plugin.name.clone()).collect();
+    let body_bytes_max = spec.as_ref().map_or(0, |spec| spec.body_bytes_max);
+    let tree = tree::build(supervisors, agents, &names, body_bytes_max, problems);
+    if let Some(spec) = &mut spec {
+        spec.plugins = plugins;
+        spec.root = tree?;
+    }
+    spec
+}
+
+fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<HiveSpec> {
+    let help = "[hive]\nname = \"NAME\"";
+    if !root.has("hive") {
+        root.missing("hive", help, problems);
+    }
+    let section = root.table("hive", problems)?;
+    let name = section.name("name", problems);
+    if !section.has("name") {
+        section.missing("name", help, problems);
+    }
+    let name = name.map(|name| name.value).or_else(|| Name::new("unnamed").ok())?;
+    let mut spec = HiveSpec::new(name);
+    section.number("body_bytes_max", &mut spec.body_bytes_max, problems);
+    section.number("client_window_ms", &mut spec.client_window_ms, problems);
+    Some(spec)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn not_utf8(error: &std::string::FromUtf8Error, path: &Path) -> Rejected {
+    let text = String::from_utf8_lossy(error.as_bytes());
+    let at = error.utf8_error().valid_up_to();
+    let mut problems = Problems::default();
+    let message = format!("the file is not UTF-8: byte {at} is wrong");
+    problems.error(Code::Syntax, at..at + 1, message, "here", Some("save it as UTF-8 text".to_owned()));
+    problems.reject(Source::new(shown_path(path), &text))
+}
