@@ -37,11 +37,11 @@ impl Refusal {
         }
     }
 
-    /// What the text is about, in a word.
+    /// Which it is, in a word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",
-            Self::UnknownKind(_) => "unknown kind",
+            Self::UnknownKind(_) => "unknown-kind",
             Self::Denied(_) => "denied",
             Self::Unavailable(_) => "unavailable",
             Self::Failed(_) => "failed",
@@ -94,6 +94,18 @@ pub enum SendError {
 }
 
 impl SendError {
+    /// Which it is, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Absent => "absent",
+            Self::Denied(_) => "denied",
+            Self::TooLarge(_) => "too-large",
+            Self::Invalid(_) => "invalid",
+            Self::Limit(_) => "limit",
+        }
+    }
+
     pub(crate) fn lift(error: wit::SendError) -> Self {
         match error {
             wit::SendError::Full => Self::Full,
@@ -142,6 +154,19 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// Which it is, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not-sent",
+            Self::Refused(_) => "refused",
+            Self::Timeout => "timeout",
+            Self::Down(_) => "down",
+            Self::DeadLetter => "dead-letter",
+            Self::Cycle(_) => "cycle",
+            Self::BadReply(_) => "bad-reply",
+        }
+    }
+
     pub(crate) fn lift(error: wit::AskError) -> Self {
         match error {
             wit::AskError::NotSent(error) => Self::NotSent(SendError::lift(error)),

@@ -1,0 +1,23 @@
+//! A next version of `counter` whose migration never ends: a swap to it must leave `counter` serving.
+
+use skep_sdk::prelude::*;
+
+#[agent(persist, version = 3)]
+#[derive(Default)]
+struct Counter {}
+
+#[message(reply = u64)]
+struct Get;
+
+#[handlers]
+impl Counter {
+    fn get(&self, _: Get) -> u64 {
+        0
+    }
+
+    fn migrate(_: Stored) -> Result<Self> {
+        loop {
+            std::hint::black_box(());
+        }
+    }
+}
