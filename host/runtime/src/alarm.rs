@@ -81,7 +81,10 @@ impl Alarms {
         }
         let Some(timer) = self.timer(cell.id, name) else { return };
         let due_ns = hive.clock.wall_ns();
-        ring(hive, Fired { agent: cell.id, name: name.clone(), body: timer.body, due_ns, missed: missed - 1, next_ns: None });
+        ring(
+            hive,
+            Fired { agent: cell.id, name: name.clone(), body: timer.body, due_ns, missed: missed - 1, next_ns: None },
+        );
     }
 }
 

@@ -101,8 +101,13 @@ fn drop_late(hive: &Arc<Hive>, cell: Option<&Arc<Cell>>, row: Option<Seq>) {
 pub(crate) fn fail_ask(hive: &Arc<Hive>, asker: &Arc<Cell>, ask: MessageId, failure: AskFailure) {
     let open = asker.mind.lock().asks.get(ask);
     let Some(open) = open else { return };
-    let owed =
-        Owed { asker: asker.id, deadline_ns: open.deadline_ns, channel: open.channel, blocking: false, client_id: None };
+    let owed = Owed {
+        asker: asker.id,
+        deadline_ns: open.deadline_ns,
+        channel: open.channel,
+        blocking: false,
+        client_id: None,
+    };
     hive.emit_of(asker, What::AskFailed { why: failure_word(&failure) });
     let answer = answer_message(hive, open.to, ask, &owed, Err(failure));
     deliver_answer(hive, asker.id, ask, answer);

@@ -15,7 +15,9 @@ use skep_store::{Entry, Error as StoreError, Space, Store};
 use crate::cell::Cell;
 use crate::error::Error;
 use crate::hive::Hive;
-use crate::record::{AskRecord, CallRecord, OwedRecord, ProfileRecord, SeenRecord, TimerRecord, decode, handle, key_id};
+use crate::record::{
+    AskRecord, CallRecord, OwedRecord, ProfileRecord, SeenRecord, TimerRecord, decode, handle, key_id,
+};
 use crate::spawn::{Origin, new_lineage, plant};
 use crate::spec_record::Kept;
 
@@ -92,11 +94,7 @@ pub(crate) fn plant_all(hive: &Arc<Hive>) -> Result<Vec<Arc<Cell>>, Error> {
     added.into_iter().map(|found| plant_added(hive, &found)).collect()
 }
 
-fn plant_declared(
-    hive: &Arc<Hive>,
-    supervisor: &SupervisorSpec,
-    kept: &mut HashMap<Name, Kept>,
-) -> Result<(), Error> {
+fn plant_declared(hive: &Arc<Hive>, supervisor: &SupervisorSpec, kept: &mut HashMap<Name, Kept>) -> Result<(), Error> {
     for child in &supervisor.children {
         match child {
             ChildSpec::Supervisor(below) => plant_declared(hive, below, kept)?,
@@ -115,15 +113,11 @@ fn plant_added(hive: &Arc<Hive>, found: &Kept) -> Result<Arc<Cell>, Error> {
     plant_one(hive, spec, supervisor, Some(found))
 }
 
-fn plant_one(
-    hive: &Arc<Hive>,
-    spec: AgentSpec,
-    supervisor: Name,
-    before: Option<&Kept>,
-) -> Result<Arc<Cell>, Error> {
+fn plant_one(hive: &Arc<Hive>, spec: AgentSpec, supervisor: Name, before: Option<&Kept>) -> Result<Arc<Cell>, Error> {
     let refused = |why: String| Error::Spec(vec![why]);
     let name = spec.name.clone();
-    let granted = Granted::new(name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| refused(bad.to_string()))?;
+    let granted =
+        Granted::new(name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| refused(bad.to_string()))?;
     let id = before.map_or_else(|| hive.directory.next_id(), |kept| kept.id);
     let lineage = before.map_or_else(|| new_lineage(hive, &name, id, spec.durability), Kept::lineage);
     let parent = before.and_then(|kept| kept.parent(hive));
@@ -178,9 +172,7 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
 
 fn subscribe_declared(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), Error> {
     for pattern in &cell.spec.subscribe {
-        hive.bus
-            .subscribe(pattern, cell.id)
-            .map_err(|bad| Error::Spec(vec![format!("agent {}: {bad}", cell.name)]))?;
+        hive.bus.subscribe(pattern, cell.id).map_err(|bad| Error::Spec(vec![format!("agent {}: {bad}", cell.name)]))?;
     }
     Ok(())
 }

@@ -177,7 +177,8 @@ impl Shared {
         let mut commit = Commit { writes: Vec::new(), sync: Sync::Process };
         let (mut dones, mut cells) = (Vec::new(), Vec::new());
         for job in jobs {
-            let void = job.void.as_ref().is_some_and(|(cell, undoings)| cell.undoings.load(Ordering::Acquire) != *undoings);
+            let void =
+                job.void.as_ref().is_some_and(|(cell, undoings)| cell.undoings.load(Ordering::Acquire) != *undoings);
             if void {
                 let undone = CommitFailed { detail: "an earlier turn was undone".to_owned(), fatal: false };
                 dones.push((job.done, Err(undone)));
@@ -190,10 +191,9 @@ impl Shared {
         }
         let result = if commit.writes.is_empty() { Ok(()) } else { self.store.commit(&commit) };
         self.commits.fetch_add(1, Ordering::Relaxed);
-        let failed = result.err().map(|error| CommitFailed {
-            fatal: matches!(error, StoreError::Fatal(_)),
-            detail: error.to_string(),
-        });
+        let failed = result
+            .err()
+            .map(|error| CommitFailed { fatal: matches!(error, StoreError::Fatal(_)), detail: error.to_string() });
         if failed.is_some() {
             // Before the next group is written: what follows a turn that did not happen must not happen either.
             for (cell, undoings) in cells {

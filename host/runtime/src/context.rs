@@ -6,15 +6,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_bus::Bus;
+use skep_bus::policy::{Policy, WhenFull};
+use skep_bus::route::{Asked, Rule};
 use skep_core::event::{Severity, What};
 use skep_core::grant::Granted;
 use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
-use skep_core::{AgentId, AskFailure, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId};
-use skep_bus::policy::{Policy, WhenFull};
-use skep_bus::route::{Asked, Rule};
-use skep_bus::Bus;
+use skep_core::{
+    AgentId, AskFailure, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId,
+};
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
 
@@ -408,8 +410,7 @@ impl TurnContext {
             return Ok(Vec::new());
         }
         let Some(store) = self.hive.store() else { return Ok(vec![None; keys.len()]) };
-        let values =
-            store.get(Space::State, self.cell.id, keys).map_err(|error| StateUnreadable(error.to_string()))?;
+        let values = store.get(Space::State, self.cell.id, keys).map_err(|error| StateUnreadable(error.to_string()))?;
         let mut mind = self.cell.mind.lock();
         for (key, value) in keys.iter().zip(&values) {
             mind.state.remember(key.clone(), value.clone());

@@ -159,5 +159,11 @@ fn letter_of(id: MessageId, record: DeadRecord, body: Bytes) -> DeadLetter {
         body,
         rare: (rare != Rare::default()).then(|| Box::new(rare)),
     };
-    DeadLetter { message, to: name(&record.to), from: record.from.as_deref().map(name), reason, time_ns: record.time_ns }
+    DeadLetter {
+        message,
+        to: name(&record.to),
+        from: record.from.as_deref().map(name),
+        reason,
+        time_ns: record.time_ns,
+    }
 }

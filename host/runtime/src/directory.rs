@@ -22,7 +22,12 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) fn new() -> Self {
-        Self { cells: RwLock::default(), registry: RwLock::default(), next_id: AtomicU32::new(1), rested: Mutex::default() }
+        Self {
+            cells: RwLock::default(),
+            registry: RwLock::default(),
+            next_id: AtomicU32::new(1),
+            rested: Mutex::default(),
+        }
     }
 
     /// A number that no agent has had since the host started.

@@ -116,12 +116,8 @@ impl Hive {
         if let Some(committer) = &self.committer
             && !writes.is_empty()
         {
-            let job = crate::commit::Job {
-                writes,
-                sync: skep_store::Sync::Process,
-                void: None,
-                done: Box::new(|_| {}),
-            };
+            let job =
+                crate::commit::Job { writes, sync: skep_store::Sync::Process, void: None, done: Box::new(|_| {}) };
             committer.submit(job, false);
         }
     }

@@ -132,12 +132,8 @@ pub(crate) fn dead_letter(letter: &DeadLetter) -> DeadLetterView {
 }
 
 pub(crate) fn explain(hive: &Hive) -> Vec<Setting> {
-    let mut settings: Vec<Setting> = hive
-        .engine
-        .settings()
-        .into_iter()
-        .map(|(name, value, origin)| Setting { name, value, origin })
-        .collect();
+    let mut settings: Vec<Setting> =
+        hive.engine.settings().into_iter().map(|(name, value, origin)| Setting { name, value, origin }).collect();
     let mut add = |name: &str, value: String, origin: &str| {
         settings.push(Setting { name: name.to_owned(), value, origin: origin.to_owned() });
     };

@@ -36,7 +36,8 @@ pub(crate) fn monitor(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bo
 }
 
 fn is_there(hive: &Hive, agent: AgentId) -> bool {
-    hive.cell(agent).is_some_and(|cell| !matches!(cell.mind.lock().agent.gate(), Gate::Stopping | Gate::Ended | Gate::Down))
+    hive.cell(agent)
+        .is_some_and(|cell| !matches!(cell.mind.lock().agent.gate(), Gate::Stopping | Gate::Ended | Gate::Down))
 }
 
 /// An agent has ended: tells who is linked and who watches.

@@ -260,9 +260,9 @@ pub(crate) async fn ask(
     }
     let result = match receiver.try_recv() {
         Ok(result) => result,
-        Err(_) => tokio::time::timeout(timeout, receiver)
-            .await
-            .map_or(Err(AskFailure::Timeout), |ended| ended.unwrap_or(Err(AskFailure::Down(skep_core::ExitReason::Shutdown)))),
+        Err(_) => tokio::time::timeout(timeout, receiver).await.map_or(Err(AskFailure::Timeout), |ended| {
+            ended.unwrap_or(Err(AskFailure::Down(skep_core::ExitReason::Shutdown)))
+        }),
     };
     if result == Err(AskFailure::Timeout) {
         abandon(hive, id);
@@ -313,12 +313,7 @@ fn message(
         return Err(fails(SendError::TooLarge(hive.spec.body_bytes_max)));
     }
     let client_id = options.client_id.map(|text| MessageId::of_text(&format!("client {}", cell.lineage.0), &text));
-    let rare = Rare {
-        content_type: options.content_type,
-        headers: options.headers,
-        client_id,
-        ..Rare::default()
-    };
+    let rare = Rare { content_type: options.content_type, headers: options.headers, client_id, ..Rare::default() };
     Ok(Message {
         id: client_id.unwrap_or_else(|| hive.outside.new_id()),
         sender: AgentId::OUTSIDE,

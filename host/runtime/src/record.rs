@@ -2,8 +2,8 @@
 //!
 //! Only this file knows their shape. A field is only ever added, with a default.
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use skep_core::ask::{OpenAsk, Owed};
 use skep_core::turn::Profile;
 use skep_core::{AgentId, AskFailure, Bytes, Channel, ExitReason, Message, MessageId, Name, Refusal, SendError};
@@ -31,7 +31,8 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, value: &Bytes) -> 
         .iter()
         .position(|byte| *byte == b'\n')
         .ok_or_else(|| unreadable("its first line does not end".to_owned()))?;
-    let header = serde_json::from_slice(value.get(..end).unwrap_or_default()).map_err(|why| unreadable(why.to_string()))?;
+    let header =
+        serde_json::from_slice(value.get(..end).unwrap_or_default()).map_err(|why| unreadable(why.to_string()))?;
     Ok((header, value.slice(end + 1..)))
 }
 
@@ -213,11 +214,7 @@ impl ProfileRecord {
 
     pub(crate) fn profile(self) -> Profile {
         let names = |texts: Vec<String>| texts.iter().filter_map(|text| Name::new(text).ok()).collect();
-        Profile {
-            capabilities: names(self.capabilities),
-            protocols: names(self.protocols),
-            metadata: self.metadata,
-        }
+        Profile { capabilities: names(self.capabilities), protocols: names(self.protocols), metadata: self.metadata }
     }
 }
 

@@ -134,9 +134,7 @@ impl Scheduler {
             NEXT.with(|next| *next.borrow_mut() = Some(None));
         }
         self.poll_once(turn);
-        if as_worker
-            && let Some(next) = NEXT.with(|next| next.borrow_mut().take().flatten())
-        {
+        if as_worker && let Some(next) = NEXT.with(|next| next.borrow_mut().take().flatten()) {
             // At the head: it is what this worker takes next, unless another one is idle and takes it first.
             self.queue.lock().push_front(next);
         }

@@ -11,7 +11,9 @@ use skep_store::{Space, Sync, Write};
 use crate::answer::{answer_message, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
-use crate::record::{self, AskRecord, CallRecord, OwedRecord, SeenEnd, SeenRecord, TimerRecord, encode, id_key, name_key};
+use crate::record::{
+    self, AskRecord, CallRecord, OwedRecord, SeenEnd, SeenRecord, TimerRecord, encode, id_key, name_key,
+};
 use crate::state::Known;
 use crate::turn::Began;
 
@@ -110,11 +112,7 @@ impl Sealer<'_> {
         self.writes.push(Write::Delete { space, owner, key });
     }
 
-    fn state(
-        &mut self,
-        began: Began,
-        writes: std::collections::BTreeMap<Bytes, Option<Bytes>>,
-    ) -> Result<(), String> {
+    fn state(&mut self, began: Began, writes: std::collections::BTreeMap<Bytes, Option<Bytes>>) -> Result<(), String> {
         for (key, value) in writes {
             let old_bytes = self.old_bytes(&key)?;
             if self.durable {
@@ -167,7 +165,9 @@ impl Sealer<'_> {
             return;
         }
         match self.hive.alarms.timer(self.cell.id, &message.kind) {
-            Some(timer) => self.put_timer(&message.kind, timer.due_ns, timer.every_ns.map_or(0, u64::from), &timer.body),
+            Some(timer) => {
+                self.put_timer(&message.kind, timer.due_ns, timer.every_ns.map_or(0, u64::from), &timer.body)
+            }
             None => self.delete(Space::Timer, self.cell.id, name_key(&message.kind)),
         }
     }

@@ -132,7 +132,8 @@ pub(crate) fn declare_again(
     supervisor: Option<Child<'_>>,
 ) -> Result<Arc<Cell>, ExitReason> {
     let failed = |why: String| ExitReason::StartFailed(why);
-    let granted = Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| failed(bad.to_string()))?;
+    let granted =
+        Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| failed(bad.to_string()))?;
     let Identity { id, lineage, started } = identity(hive, &spec.name, spec.durability);
     let supervisor = supervisor.map_or_else(|| hive.spec.root.name.clone(), |above| above.name().clone());
     let origin = Origin { id, lineage, supervisor, parent: None };
@@ -166,9 +167,8 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
 
 /// Removes all that the store has of an agent.
 pub(crate) fn purge_writes(id: AgentId) -> Vec<Write> {
-    let spaces = [
-        Space::Agent, Space::State, Space::Timer, Space::Ask, Space::Owed, Space::Handle, Space::Seen, Space::Call,
-    ];
+    let spaces =
+        [Space::Agent, Space::State, Space::Timer, Space::Ask, Space::Owed, Space::Handle, Space::Seen, Space::Call];
     spaces.into_iter().map(|space| Write::DeleteAll { space, owner: id }).collect()
 }
 

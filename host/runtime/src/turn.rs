@@ -48,11 +48,7 @@ pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
     let began_undoings = cell.undoings.load(Ordering::Acquire);
     let Some(batch) = cell.mind.lock().agent.begin_turn() else { return };
     cell.room.notify_waiters();
-    let began = Began {
-        turn: cell.next_turn(),
-        undoings: began_undoings,
-        monotonic_ns: hive.clock.monotonic_ns(),
-    };
+    let began = Began { turn: cell.next_turn(), undoings: began_undoings, monotonic_ns: hive.clock.monotonic_ns() };
     let mut instance = match crate::instance::obtain(&hive, &cell).await {
         Ok(instance) => instance,
         Err(reason) => return not_entered(&hive, &cell, began, batch, reason).await,

@@ -66,12 +66,7 @@ pub(crate) async fn upgrade(
     }
 }
 
-async fn run(
-    hive: &Arc<Hive>,
-    cell: &Arc<Cell>,
-    instance: &mut Running,
-    from: Digest,
-) -> Result<(Plan, Plan), String> {
+async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: Digest) -> Result<(Plan, Plan), String> {
     let (began, turn) = migrate(hive, cell, instance, from).await?;
     let migrated = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
     let began = begin(hive, cell);
