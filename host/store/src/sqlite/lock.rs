@@ -17,7 +17,15 @@ const HOLDER_BYTES_MAX: u64 = 512;
 /// Held until it is dropped.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child that is just being started still has a copy of the descriptor. If it fails
+        // there is nobody to tell, and closing will do it.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Takes the lock of a directory that is there, or names who has it.
@@ -33,7 +41,7 @@ pub(super) fn take(dir: &Path) -> Result<DirLock, Error> {
     let text = format!("process {} on host {} since {}\n", std::process::id(), host_name(), now());
     let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
     written.map_err(|problem| unusable(dir, &problem))?;
-    Ok(DirLock { _file: file })
+    Ok(DirLock { file })
 }
 
 /// A directory that cannot be used, with what a person needs in order to repair it.

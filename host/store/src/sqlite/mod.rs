@@ -48,6 +48,8 @@ pub struct SqliteOptions {
     pub log_bytes_hard_max: u64,
     /// Connections for reading, each with 1 MiB of cache at most; at least one. Default: 2.
     pub readers: usize,
+    /// How long another program (a person with `sqlite3`, say) may keep a commit waiting. Default: 5 s.
+    pub busy_max: Duration,
 }
 
 impl Default for SqliteOptions {
@@ -58,6 +60,7 @@ impl Default for SqliteOptions {
             log_bytes_soft_max: 8 << 20,
             log_bytes_hard_max: 64 << 20,
             readers: 2,
+            busy_max: Duration::from_secs(5),
         }
     }
 }
@@ -90,6 +93,12 @@ pub struct SqliteStore {
     readers: Readers,
     shared: Arc<Shared>,
     _lock: lock::DirLock,
+}
+
+/// A connection on a new file of the format, without a store around it: for the control of the benches.
+pub(crate) fn bare(dir: &Path, options: &SqliteOptions) -> Result<rusqlite::Connection, Error> {
+    prepare(dir, options)?;
+    schema::open_writer(&dir.join(FILE), options)
 }
 
 /// What the writer and the checkpoint thread have in common.

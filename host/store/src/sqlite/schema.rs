@@ -2,7 +2,6 @@
 //! and here changes only together with [`FORMAT`].
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -15,9 +14,6 @@ pub const FORMAT: u32 = 1;
 
 /// "Skep" in ASCII: what `file` and SQLite's header call the application id.
 const APPLICATION_ID: u32 = 0x536b_6570;
-
-/// How long another program may hold the file (a backup, a person with `sqlite3`) before it is an error.
-const BUSY_MAX: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -86,7 +82,7 @@ pub(super) fn connect(file: &Path, role: Role, options: &SqliteOptions) -> Resul
 /// Settings that live as long as the connection. `synchronous` is NORMAL to begin with: a commit that must survive power
 /// loss raises it to FULL.
 fn configure(connection: &Connection, role: Role, options: &SqliteOptions) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_MAX)?;
+    connection.busy_timeout(options.busy_max)?;
     connection.set_prepared_statement_cache_capacity(32);
     let cache_kib = match role {
         Role::Writer => options.cache_bytes_max / 1024,

@@ -37,7 +37,7 @@ fn keys() -> impl Strategy<Value = Bytes> {
 }
 
 fn values() -> impl Strategy<Value = Bytes> {
-    prop_oneof![8 => vec(any::<u8>(), 0..20), 1 => vec(any::<u8>(), 3000..9000)].prop_map(Bytes::from)
+    prop_oneof![8 => vec(any::<u8>(), 0..20), 1 => (any::<u8>(), 3000..9000usize).prop_map(|(byte, len)| vec![byte; len])].prop_map(Bytes::from)
 }
 
 fn rows() -> impl Strategy<Value = Seq> {
@@ -89,7 +89,7 @@ fn said(store: &dyn Store, step: &Step) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_and_disk_say_the_same(steps in vec(steps(), 1..40)) {

@@ -1,5 +1,11 @@
 //! The tests of the store, one module per promise. The two implementations go through the same ones.
 
 mod alike;
+mod child;
+mod crash;
+mod damage;
+mod faults;
+mod open;
 mod support;
+mod syncs;
 mod trips;
