@@ -1,0 +1,68 @@
+//! `skep bench`: every number that Skep promises, each beside a control in the same run: bare wasmtime, the store's
+//! library or the disk doing the same work without Skep. Never a figure alone: what counts is the ratio.
+//!
+//! Reading order: `number` (names, units, bars), `trial` (what yields them), `lab` (hives and directories), `control`,
+//! `memory` and `durable` (how each is measured), `idle` (in processes of their own), `report`.
+
+mod control;
+mod durable;
+mod idle;
+mod lab;
+mod memory;
+mod number;
+mod place;
+mod report;
+mod trial;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::command::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output::Bar;
+use lab::Lab;
+use report::Report;
+use trial::Trial;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only these numbers, with the controls of their bars; empty is all of them.
+    pub only: Vec<String>,
+    /// Less of everything: for a look, not for a claim.
+    pub quick: bool,
+    /// The bench's guest, if not in a usual place.
+    pub component: Option<PathBuf>,
+    /// Where data directories are made, if not in the usual place.
+    pub data: Option<PathBuf>,
+    /// In this process, whatever the number: the bench has started itself.
+    pub alone: bool,
+}
+
+/// How often everything is measured: the best counts.
+const ROUNDS: u32 = 5;
+const ROUNDS_QUICK: u32 = 2;
+
+/// Measures and prints. A bar that is missed is told, and is no failure: this machine may be busy.
+pub fn run(context: &Context, options: &Options) -> Outcome {
+    let wanted = number::wanted(&options.only)?;
+    let lab = Lab::open(options)?;
+    let trials: Vec<&Trial> = trial::ALL.iter().filter(|trial| trial.yields_any(&wanted)).collect();
+    let rounds = if options.quick { ROUNDS_QUICK } else { ROUNDS };
+    let total = trials.iter().map(|trial| u64::from(trial.rounds(rounds))).sum();
+    let bar = Bar::new(&context.output, "measuring", total);
+    let began = Instant::now();
+    let mut report = Report::default();
+    for round in 0..rounds {
+        for trial in trials.iter().filter(|trial| round < trial.rounds(rounds)) {
+            if context.timeout.is_some_and(|limit| began.elapsed() > limit) {
+                return Err(Failure::new("E_COMMAND_TIMEOUT", "the bench was not done in time"));
+            }
+            bar.say(trial.names().join(", "));
+            report.add(trial.names(), &trial.run(&lab)?);
+            bar.advance(1);
+        }
+    }
+    bar.clear();
+    context.output.print(&report.document(&wanted))
+}

@@ -1,0 +1,86 @@
+//! The trials: each yields one number or a few. A control stands right before what it is the control of, so that both
+//! meet the same machine.
+
+use super::lab::Lab;
+use super::number::Number;
+use super::{control, durable, idle, memory};
+use crate::failure::Outcome;
+
+type Sample = fn(&Lab) -> Outcome<Vec<f64>>;
+
+/// See the module.
+pub(super) struct Trial {
+    names: &'static [&'static str],
+    sample: Sample,
+    /// More of it says no more: it is measured once.
+    once: bool,
+}
+
+impl Trial {
+    pub(super) fn names(&self) -> &'static [&'static str] {
+        self.names
+    }
+
+    pub(super) fn yields_any(&self, wanted: &[&Number]) -> bool {
+        wanted.iter().any(|number| self.names.contains(&number.name))
+    }
+
+    pub(super) fn rounds(&self, rounds: u32) -> u32 {
+        if self.once { 1 } else { rounds }
+    }
+
+    /// One value for each name.
+    pub(super) fn run(&self, lab: &Lab) -> Outcome<Vec<f64>> {
+        (self.sample)(lab)
+    }
+}
+
+const fn trial(names: &'static [&'static str], sample: Sample) -> Trial {
+    Trial { names, sample, once: false }
+}
+
+const fn once(names: &'static [&'static str], sample: Sample) -> Trial {
+    Trial { names, sample, once: true }
+}
+
+/// All of them, in the order in which a round makes them.
+pub(super) static ALL: [Trial; 18] = [
+    once(&["raw_idle_kib"], idle::raw_idle_kib),
+    once(&["idle_agent_kib"], idle::idle_agent_kib),
+    trial(&["raw_call"], control::raw_call),
+    trial(&["ask"], memory::ask),
+    trial(&["raw_batch64"], control::raw_batch64),
+    trial(&["tell"], memory::tell),
+    trial(&["ask_agents"], memory::ask_agents),
+    trial(&["raw_ring"], control::raw_ring),
+    trial(&["ring_hop"], memory::ring_hop),
+    trial(&["raw_spawn_us"], control::raw_spawn_us),
+    trial(&["spawn_us"], memory::spawn_us),
+    trial(&["raw_restart_us"], control::raw_restart_us),
+    trial(&["restart_us"], memory::restart_us),
+    trial(&["raw_store_per_s"], control::raw_store_per_s),
+    trial(&["durable_turns_per_s", "commit_p50_us", "commit_p99_us"], durable::turns),
+    trial(&["fdatasync_us"], control::fdatasync_us),
+    trial(&["durable_ask_us"], durable::ask_us),
+    trial(&["swap_pause_us"], durable::swap_pause_us),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::number;
+
+    #[test]
+    fn every_number_has_one_trial() {
+        for number in &number::ALL {
+            assert_eq!(ALL.iter().filter(|trial| trial.yields_any(&[number])).count(), 1, "{}", number.name);
+        }
+    }
+
+    #[test]
+    fn every_trial_yields_numbers_that_there_are() {
+        for name in ALL.iter().flat_map(Trial::names) {
+            assert!(number::ALL.iter().any(|number| number.name == *name), "{name}");
+        }
+    }
+}
