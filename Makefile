@@ -6,7 +6,7 @@ GUESTS := target/guests
 SKEP := target/release/skep
 BUILD := $(SKEP) build --target-dir $(GUESTS) --out $(GUESTS)/components
 GUEST_WORKSPACES := guest-sdk/rust plugins tests/guests/rust
-PYTHON_GUESTS := $(wildcard tests/guests/python/*)
+PYTHON_GUESTS := $(dir $(wildcard tests/guests/python/*/app.py))
 COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
 
 .PHONY: help setup host guests demo test test-sdk bench lint format kill-200
