@@ -1,12 +1,20 @@
 //! Hives for tests: a root supervisor, some agents, everything granted unless a test says otherwise.
 
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
-use skep_core::spec::{AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec};
+use serde_json::{Value, json};
+use skep_core::spec::{
+    AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec, Strategy, SupervisorSpec,
+};
 use skep_core::{Channel, Name};
 use skep_runtime::{Builder, Host};
+use tempfile::TempDir;
 
 use crate::guests::component;
+
+/// Log lines and own events that an agent may write in a second, unless a test says otherwise: the kit waits for them.
+const LINES_PER_S_MAX: u32 = 1_000_000;
 
 /// A name that a test has written.
 pub fn name(text: &str) -> Name {
@@ -35,9 +43,14 @@ impl Draft {
     }
 
     /// Adds the plugin of a fixture under its own name.
-    pub fn plugin(mut self, fixture: &str) -> Self {
-        if !self.spec.plugins.iter().any(|plugin| plugin.name.as_str() == fixture) {
-            self.spec.plugins.push(PluginSpec { name: name(fixture), path: component(fixture), digest: None });
+    pub fn plugin(self, fixture: &str) -> Self {
+        self.plugin_at(fixture, component(fixture))
+    }
+
+    /// Adds a plugin of a file.
+    pub fn plugin_at(mut self, plugin: &str, path: PathBuf) -> Self {
+        if !self.spec.plugins.iter().any(|known| known.name.as_str() == plugin) {
+            self.spec.plugins.push(PluginSpec { name: name(plugin), path, digest: None });
         }
         self
     }
@@ -62,6 +75,35 @@ impl Draft {
         draft
     }
 
+    /// Adds a puppet that does what `on` says.
+    pub fn puppet(self, agent: &str, durability: Durability, on: Value) -> Self {
+        self.puppet_with(agent, durability, on, |_| {})
+    }
+
+    /// As `puppet`, changed by the test.
+    pub fn puppet_with(
+        self,
+        agent: &str,
+        durability: Durability,
+        on: Value,
+        change: impl FnOnce(&mut AgentSpec),
+    ) -> Self {
+        self.agent_with(agent, "puppet", durability, |spec| {
+            spec.config_json = json!({ "on": on }).to_string();
+            change(spec);
+        })
+    }
+
+    /// Adds a supervisor with the children of another draft.
+    pub fn under(mut self, mut supervisor: SupervisorSpec, children: Draft) -> Self {
+        for plugin in children.spec.plugins {
+            self = self.plugin_at(plugin.name.as_str(), plugin.path);
+        }
+        supervisor.children = children.spec.root.children;
+        self.spec.root.children.push(ChildSpec::Supervisor(supervisor));
+        self
+    }
+
     /// A builder for it.
     pub fn builder(&self) -> Builder {
         Host::builder().hive(self.spec.clone()).cache_dir(cache_dir()).telemetry(telemetry()).drop_instances(drops())
@@ -73,14 +115,65 @@ impl Draft {
     }
 
     /// Starts it on a data directory.
-    pub async fn start_in(&self, dir: &std::path::Path) -> Host {
+    pub async fn start_in(&self, dir: &Path) -> Host {
         self.builder().data_dir(dir).start().await.expect("the hive starts")
+    }
+
+    /// Starts it on a data directory of its own, which goes with it.
+    pub async fn run(self) -> Nest {
+        let dir = tempfile::tempdir().expect("a directory");
+        let host = self.start_in(dir.path()).await;
+        Nest { host, dir, draft: self }
+    }
+}
+
+/// A supervisor that bears many restarts.
+pub fn supervisor(supervisor: &str, strategy: Strategy) -> SupervisorSpec {
+    SupervisorSpec { strategy, intensity: 1_000, ..SupervisorSpec::new(name(supervisor)) }
+}
+
+/// A host and its data directory.
+pub struct Nest {
+    host: Host,
+    dir: TempDir,
+    draft: Draft,
+}
+
+impl Deref for Nest {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl Nest {
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Stops the host in good order and starts it again on the same data.
+    pub async fn again(self) -> Self {
+        self.again_as(|draft| draft).await
+    }
+
+    /// As `again`, with a changed hive.
+    pub async fn again_as(self, change: impl FnOnce(Draft) -> Draft) -> Self {
+        let Self { host, dir, draft } = self;
+        host.shutdown().await;
+        drop(host);
+        let draft = change(draft);
+        let host = draft.start_in(dir.path()).await;
+        Self { host, dir, draft }
     }
 }
 
 /// An agent with everything granted.
 pub fn agent_spec(agent: &str, fixture: &str, durability: Durability) -> AgentSpec {
-    AgentSpec { durability, grants: everything(), ..AgentSpec::new(name(agent), name(fixture)) }
+    let mut spec = AgentSpec { durability, grants: everything(), ..AgentSpec::new(name(agent), name(fixture)) };
+    spec.budget.log_lines_per_s_max = LINES_PER_S_MAX;
+    spec
 }
 
 /// Every grant there is.
@@ -106,6 +199,6 @@ fn telemetry() -> bool {
 }
 
 /// With `SKEP_TEST_DROP=on` every durable agent's instance is dropped after every turn.
-fn drops() -> bool {
+pub fn drops() -> bool {
     std::env::var("SKEP_TEST_DROP").as_deref() == Ok("on")
 }

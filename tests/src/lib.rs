@@ -3,3 +3,4 @@
 pub mod guests;
 pub mod hives;
 pub mod kit;
+pub mod puppet;
