@@ -52,6 +52,9 @@ impl<A> Default for Instance<A> {
 }
 
 impl<A: Agent> Instance<A> {
+    /// Whether the agent can have tasks and many asks. If not, the compiler leaves all that out of its component.
+    pub(crate) const JOBS: bool = !A::ANSWER.is_empty() || !A::ANSWERS.is_empty();
+
     /// `guest.describe`.
     pub fn describe() -> Traits {
         log::show_panics();
@@ -68,13 +71,15 @@ impl<A: Agent> Instance<A> {
             }
         }
         let woken = why == StartReason::Woken;
-        self.ctx = Context::starting(why, Jobs::load().map_err(TurnError::Unusable)?);
+        let jobs = if Self::JOBS { Jobs::load() } else { Ok(Jobs::default()) };
+        self.ctx = Context::starting(why, jobs.map_err(TurnError::Unusable)?);
+        self.ctx.jobs.allow(!A::ANSWER.is_empty(), !A::ANSWERS.is_empty());
         self.kept.touch();
         agent.start(&mut self.ctx, Config(config)).map_err(failure)?;
         let agent = self.agent.insert(agent);
         // A woken instance may not write: what its start has changed waits for the next turn.
         if woken { self.kept.settle(agent) } else { self.kept.save(agent) }.map_err(TurnError::Failed)?;
-        self.ctx.jobs.save().map_err(TurnError::Failed)
+        self.save_jobs().map_err(TurnError::Failed)
     }
 
     /// `guest.migrate`.
@@ -193,13 +198,17 @@ impl<A: Agent> Instance<A> {
     /// Writes what has changed. If it cannot be written and one message alone is to blame, that one is refused.
     fn save(&mut self) -> Result<(), TurnError> {
         let Some(agent) = &self.agent else { return Ok(()) };
-        let saved = self.kept.save(agent).and_then(|()| self.ctx.jobs.save());
+        let saved = self.kept.save(agent).and_then(|()| self.save_jobs());
         let unsaved = std::mem::take(&mut self.books.unsaved);
         match saved {
             Ok(()) => Ok(()),
             Err(text) if unsaved == (1, self.books.begun) && self.books.exact => self.refuse(Refusal::Failed(text)),
             Err(text) => Err(TurnError::Failed(text)),
         }
+    }
+
+    fn save_jobs(&mut self) -> Result<(), String> {
+        if Self::JOBS { self.ctx.jobs.save() } else { Ok(()) }
     }
 }
 

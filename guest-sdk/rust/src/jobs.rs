@@ -30,6 +30,8 @@ pub(crate) struct Jobs {
     before: Option<Book>,
     /// The book is not written yet.
     changed: bool,
+    /// The agent has handlers for the ends of tasks, of many asks.
+    allowed: (bool, bool),
 }
 
 /// Lists, for they are short, and every agent carries this code.
@@ -70,6 +72,11 @@ impl Jobs {
         }
         self.changed = false;
         Ok(())
+    }
+
+    /// Says which handlers the agent has.
+    pub(crate) fn allow(&mut self, tasks: bool, many: bool) {
+        self.allowed = (tasks, many);
     }
 
     /// A message begins.

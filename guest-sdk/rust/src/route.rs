@@ -32,7 +32,9 @@ impl<A: Agent> Instance<A> {
 
     fn timer(&mut self, kind: u32, body: Vec<u8>) -> Result<(), TurnError> {
         let name = names::name(kind).unwrap_or_default();
-        if let Some(job) = name.strip_prefix(crate::jobs::SWEEP) {
+        if Self::JOBS
+            && let Some(job) = name.strip_prefix(crate::jobs::SWEEP)
+        {
             self.open(false)?;
             self.ctx.jobs.sweep(job);
             return self.close(Ok(()));
@@ -45,7 +47,7 @@ impl<A: Agent> Instance<A> {
     }
 
     fn answer(&mut self, index: u32, body: Vec<u8>) -> Result<(), TurnError> {
-        if self.ctx.jobs.is_idle() {
+        if !Self::JOBS || self.ctx.jobs.is_idle() {
             return self.hook(A::ANSWER, "answer", body);
         }
         match message::in_reply_to(index).map_or(Claim::None, |ask| self.ctx.jobs.claim(ask.into())) {
@@ -74,7 +76,7 @@ impl<A: Agent> Instance<A> {
     }
 
     fn down(&mut self, body: Vec<u8>) -> Result<(), TurnError> {
-        if !self.ctx.is_from_task() {
+        if !Self::JOBS || !self.ctx.is_from_task() {
             return self.hook(A::DOWN, "down", body);
         }
         self.open(false)?;

@@ -125,7 +125,7 @@ impl Context {
     /// the message as an ask; its reply, or why there is none, comes as the [`crate::Answer`] to the id that is
     /// returned, after `time` at the latest. Then it is stopped, and so it is when this agent ends. At most 256 at once.
     ///
-    /// Calls `supervision.spawn`, `messaging.ask`, `timers.once`, and keeps a note in the state.
+    /// An agent without `#[answer]` gets an error. Calls `supervision.spawn`, `messaging.ask`, `timers.once`, and keeps a note in the state.
     pub fn task<M: Message>(&mut self, message: &M, time: Duration) -> Result<AskId, SendError> {
         let body = message.encode().map_err(SendError::Invalid)?;
         self.jobs.start_task(message.kind(), &body, millis(time))
@@ -140,7 +140,7 @@ impl Context {
     /// At most 4,096 asks, 256 in flight, 64 such jobs at once. `time` is the deadline of each ask.
     ///
     /// What is not sent yet and what is answered is kept in the state, so all of it survives what the state survives.
-    /// If the handler of the answers refuses them, they are gone.
+    /// If the handler of the answers refuses them, they are gone. An agent without `#[answers]` gets an error.
     pub fn ask_many<M: Message>(
         &mut self,
         asks: &[(Address, M)],

@@ -63,6 +63,9 @@ impl Jobs {
         in_flight_max: usize,
         deadline_ms: u32,
     ) -> Result<ManyId, String> {
+        if !self.allowed.1 {
+            return Err("ask_many ends in #[answers], which this agent does not have".to_owned());
+        }
         if self.book.many.len() >= MANY_MAX {
             return Err(format!("{MANY_MAX} jobs of many asks are running already"));
         }

@@ -17,6 +17,9 @@ const INFIX: &str = "/task-";
 
 impl Jobs {
     pub(crate) fn start_task(&mut self, kind: &str, body: &[u8], deadline_ms: u32) -> Result<AskId, SendError> {
+        if !self.allowed.0 {
+            return Err(SendError::Invalid("a task ends in #[answer], which this agent does not have".to_owned()));
+        }
         if self.book.tasks.len() >= TASKS_MAX {
             return Err(SendError::Limit(format!("{TASKS_MAX} tasks are running already")));
         }

@@ -215,3 +215,29 @@ fn answers_that_are_refused_are_given_up_by_the_timer() {
     boss.fire(name, &(), 0).unwrap();
     nothing_is_left(&boss);
 }
+
+#[agent]
+#[derive(Default)]
+struct Loner;
+
+#[handlers]
+impl Loner {
+    fn delegate(&self, ctx: &mut Context, m: Delegate) -> Result<AskId> {
+        Ok(ctx.task(&Job(m.job), Duration::from_secs(3))?)
+    }
+
+    fn survey(&self, ctx: &mut Context, m: Survey) -> Result<ManyId> {
+        let asks: Vec<_> = m.agents.into_iter().map(|agent| (agent, Job(0))).collect();
+        ctx.ask_many(&asks, m.in_flight_max, Duration::from_secs(1))
+    }
+}
+
+#[test]
+fn who_cannot_take_the_end_may_not_begin() {
+    let mut loner = Testbed::<Loner>::start("{}").unwrap();
+    let Err(Refusal::Failed(text)) = loner.ask(&Delegate { job: 1 }) else { panic!("it was taken") };
+    assert!(text.contains("#[answer]"), "{text}");
+    let Err(Refusal::Failed(text)) = loner.ask(&survey(1, 1)) else { panic!("it was taken") };
+    assert!(text.contains("#[answers]"), "{text}");
+    assert_eq!(loner.effects(), []);
+}
