@@ -1,5 +1,5 @@
-//! Who hears of whose end: links and monitors, in the words of Erlang/OTP. Pure bookkeeping; whether an agent is there is
-//! for the caller to say, and signals are for it to deliver.
+//! Who hears of whose end: links and monitors, in the words of Erlang/OTP. Pure bookkeeping; whether an agent is there
+//! is for the caller to say, and signals are for it to deliver.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,8 @@ pub enum Signal {
     },
 }
 
-/// All links and monitors of a hive. At most one link a pair and one monitor a pair and direction; signals of one end come
-/// in the order of the receivers' numbers, links first, so that a repetition is identical. An agent without any takes
+/// All links and monitors of a hive. At most one link a pair and one monitor a pair and direction; signals of one end
+/// come in the order of the receivers' numbers, links first, so that a repetition is identical. An agent without any takes
 /// no memory.
 #[derive(Debug, Default)]
 pub struct Links {

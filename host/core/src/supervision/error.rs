@@ -9,7 +9,9 @@ use super::plan::{DEPTH_MAX, INTENSITY_MAX};
 #[non_exhaustive]
 pub enum SpecError {
     /// OTP: `duplicate_child_name`; ours holds for the whole hive.
-    #[error("{name} under {second} has the name of a child of {first} (OTP: duplicate_child_name; names are unique in the hive)")]
+    #[error(
+        "{name} under {second} has the name of a child of {first} (OTP: duplicate_child_name; names are unique in the hive)"
+    )]
     DuplicateName {
         /// The name.
         name: Name,
@@ -19,7 +21,9 @@ pub enum SpecError {
         second: Name,
     },
     /// OTP: `bad_combination`.
-    #[error("{child} is significant and permanent: a permanent child never ends by itself (OTP: bad_combination); make it transient or temporary")]
+    #[error(
+        "{child} is significant and permanent: a permanent child never ends by itself (OTP: bad_combination); make it transient or temporary"
+    )]
     SignificantPermanent {
         /// The child.
         child: Name,
@@ -33,7 +37,9 @@ pub enum SpecError {
         supervisor: Name,
     },
     /// OTP: `bad_combination`.
-    #[error("auto_shutdown of {supervisor} must be never: its strategy is dynamic (OTP: bad_combination with simple_one_for_one)")]
+    #[error(
+        "auto_shutdown of {supervisor} must be never: its strategy is dynamic (OTP: bad_combination with simple_one_for_one)"
+    )]
     AutoShutdownDynamic {
         /// The supervisor.
         supervisor: Name,
@@ -45,7 +51,9 @@ pub enum SpecError {
         supervisor: Name,
     },
     /// Ours: each restart in the window is remembered.
-    #[error("the intensity of {supervisor} is {intensity}; at most {INTENSITY_MAX} is allowed (OTP: invalid_intensity)")]
+    #[error(
+        "the intensity of {supervisor} is {intensity}; at most {INTENSITY_MAX} is allowed (OTP: invalid_intensity)"
+    )]
     IntensityTooLarge {
         /// The supervisor.
         supervisor: Name,
@@ -131,7 +139,9 @@ pub enum ManageError {
     #[error("{0} is about to be restarted")]
     Restarting(Name),
     /// OTP: `simple_one_for_one`.
-    #[error("the supervisor of {0} is dynamic: its children are started and terminated, not restarted or deleted (OTP: simple_one_for_one)")]
+    #[error(
+        "the supervisor of {0} is dynamic: its children are started and terminated, not restarted or deleted (OTP: simple_one_for_one)"
+    )]
     Dynamic(Name),
     /// The spec contradicts itself or its supervisor.
     #[error("the spec is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]

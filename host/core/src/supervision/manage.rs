@@ -80,7 +80,8 @@ impl Tree {
     /// `NotFound`, `Dynamic`, `Running`, `Restarting`, and `SupervisorDown` if its supervisor does not run.
     pub fn restart_child(&mut self, child: &str, now_ns: u64) -> Result<Vec<Action>, ManageError> {
         let (id, node) = self.resting_child(child)?;
-        if let Some((name, above)) = node.parent.and_then(|id| Some((&self.nodes.get(id)?.name, self.nodes.supervisor(id)?)))
+        if let Some((name, above)) =
+            node.parent.and_then(|id| Some((&self.nodes.get(id)?.name, self.nodes.supervisor(id)?)))
             && !above.is_open()
         {
             return Err(ManageError::SupervisorDown(name.clone()));

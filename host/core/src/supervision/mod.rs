@@ -23,8 +23,8 @@
 //!   brings its own spec, and children may be declared. Its children are forgotten once they ended for good; the
 //!   declared ones come back when the supervisor itself starts again.
 //! * Where a restart concerns one child only (one-for-one and dynamic), up to `start_concurrency_max` children of a
-//!   supervisor start at a time ([`Tree::start_concurrency_max`]); the order of the [`Action::Start`]s stays. With 1, the
-//!   default, it is OTP's. The restarts of such children do not wait for one another beyond that bound.
+//!   supervisor start at a time ([`Tree::start_concurrency_max`]); their order stays. With 1, the default, it is
+//!   OTP's. The restarts of such children do not wait for one another beyond that bound.
 //! * [`BackOff`](crate::spec::BackOff): the wait comes after the group was stopped and before it is started.
 //! * A supervisor that its own supervisor stops does not finish starting first.
 

@@ -82,7 +82,12 @@ pub fn check(root: &SupervisorSpec) -> Vec<SpecError> {
 }
 
 /// The same for a child that is added under a supervisor at `depth` (the root's is 1).
-pub(super) fn check_child(child: &ChildSpec, under: &Name, auto_shutdown: AutoShutdown, depth: usize) -> Vec<SpecError> {
+pub(super) fn check_child(
+    child: &ChildSpec,
+    under: &Name,
+    auto_shutdown: AutoShutdown,
+    depth: usize,
+) -> Vec<SpecError> {
     let mut check = Check::default();
     check.child(child, under, auto_shutdown, depth);
     check.errors

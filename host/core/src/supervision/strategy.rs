@@ -41,7 +41,8 @@ impl Tree {
     /// Counts a restart and begins it, or gives up.
     fn restart(&mut self, child: ChildId) {
         let now_ns = self.now_ns;
-        let Some((parent, position)) = self.nodes.get(child).and_then(|node| Some((node.parent?, node.position))) else {
+        let Some((parent, position)) = self.nodes.get(child).and_then(|node| Some((node.parent?, node.position)))
+        else {
             return;
         };
         let Some(supervisor) = self.nodes.supervisor_mut(parent) else { return };
@@ -132,7 +133,8 @@ impl Tree {
     fn wait(&mut self, child: ChildId) -> bool {
         let now_ns = self.now_ns;
         let Some(parent) = self.parent_of(child) else { return false };
-        let Some(back_off) = self.nodes.supervisor(parent).and_then(|supervisor| supervisor.plan.policy.back_off) else {
+        let Some(back_off) = self.nodes.supervisor(parent).and_then(|supervisor| supervisor.plan.policy.back_off)
+        else {
             return false;
         };
         let Some(node) = self.nodes.get_mut(child) else { return false };

@@ -167,7 +167,13 @@ impl Tree {
     }
 
     /// Lays out a plan and all below it, at rest. None: a name is taken, and nothing was laid out.
-    pub(super) fn plant(&mut self, plan: &Plan, parent: Option<ChildId>, position: u64, origin: Origin) -> Option<ChildId> {
+    pub(super) fn plant(
+        &mut self,
+        plan: &Plan,
+        parent: Option<ChildId>,
+        position: u64,
+        origin: Origin,
+    ) -> Option<ChildId> {
         let top = self.nodes.insert(Node::new(plan, parent, position, origin))?;
         let mut plans = VecDeque::from([(plan.clone(), top)]);
         while let Some((plan, id)) = plans.pop_front() {

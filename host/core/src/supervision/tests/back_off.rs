@@ -144,8 +144,27 @@ fn shutdown_does_not_wait_for_a_wait() {
         world.exit("b", crash());
         world.shutdown();
         assert!(world.down.is_some());
-        assert_eq!(world.tree.handle(super::super::Event::Timer { child: world.id("b"), until_ns: 10 * MS }, 10 * MS), []);
+        assert_eq!(
+            world.tree.handle(super::super::Event::Timer { child: world.id("b"), until_ns: 10 * MS }, 10 * MS),
+            []
+        );
     }
+}
+
+#[test]
+fn the_timer_of_a_wait_that_was_cancelled_does_not_end_the_next() {
+    let root = sup("root", Strategy::OneForOne, [agent("a")]).intensity(9, 5_000).back_off(10, 50, 200);
+    let mut world = World::up(root);
+    world.exit("a", crash());
+    world.call("terminate", "a").unwrap();
+    world.call("restart", "a").unwrap();
+    world.after(5 * MS);
+    world.exit("a", crash());
+    assert_eq!(waits(&mut world), ["wait a 10", "start a", "wait a 10"]);
+    world.after(5 * MS);
+    assert_eq!(waits(&mut world), Vec::<String>::new());
+    world.after(5 * MS);
+    assert_eq!(waits(&mut world), ["start a"]);
 }
 
 #[test]

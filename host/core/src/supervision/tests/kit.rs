@@ -1,5 +1,5 @@
-//! A runtime that only keeps a log: performs actions, answers them at once or when told, and checks at every action what
-//! must always hold.
+//! A runtime that only keeps a log: performs actions, answers them at once or when told, and checks at every action
+//! what must always hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -381,6 +381,10 @@ impl World {
                 assert_eq!(node.ticket.is_some(), supervisor.starts.values().any(|&due| due == child));
             }
             assert_eq!((supervisor.tally, supervisor.supervisors), (tally, supervisors));
+            let noted =
+                supervisor.children.values().filter(|&&child| self.tree.nodes.get(child).unwrap().noted).count();
+            let waiting = supervisor.inbox.iter().filter(|&&child| self.tree.nodes.get(child).is_some()).count();
+            assert_eq!(waiting, noted, "each once in the inbox");
         }
     }
 

@@ -28,9 +28,7 @@ fn a_permanent_supervisor_that_gave_up_is_restarted_with_an_empty_window() {
     let mut world = World::up(sup("root", Strategy::OneForOne, [inner.into(), agent("c")]));
     world.exit("a", crash());
     world.exit("a", crash());
-    let expect = [
-        "restarting a 1", "start a", "escalated inner", "stop b", "restarting inner 1", "start a", "start b",
-    ];
+    let expect = ["restarting a 1", "start a", "escalated inner", "stop b", "restarting inner 1", "start a", "start b"];
     assert_eq!(world.log(), expect);
     world.exit("b", crash());
     assert_eq!(world.log(), ["restarting b 1", "start b"]);
@@ -75,8 +73,15 @@ fn a_supervisor_that_fails_to_restart_is_tried_again_and_counts() {
     world.fails.insert("b".into(), 1);
     world.exit("a", crash());
     let expect = [
-        "escalated inner", "stop b", "restarting inner 1", "start a", "start b", "stop a", "restarting inner 2",
-        "start a", "start b",
+        "escalated inner",
+        "stop b",
+        "restarting inner 1",
+        "start a",
+        "start b",
+        "stop a",
+        "restarting inner 2",
+        "start a",
+        "start b",
     ];
     assert_eq!(world.log(), expect);
 }

@@ -123,5 +123,8 @@ fn ends_ripple_up_through_significant_supervisors() {
     let root = sup("root", Strategy::OneForOne, [inner, agent("b")]).auto(AutoShutdown::AnySignificant);
     let mut world = World::up(root);
     world.exit("a", ExitReason::Normal);
-    assert_eq!(world.log_of(&["ended", "stop", "down"]), ["ended inner", "ended root", "stop b", "down Ended shutdown"]);
+    assert_eq!(
+        world.log_of(&["ended", "stop", "down"]),
+        ["ended inner", "ended root", "stop b", "down Ended shutdown"]
+    );
 }

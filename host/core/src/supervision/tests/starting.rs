@@ -183,9 +183,7 @@ fn what_was_declared_comes_back_when_its_supervisor_starts_again_and_what_was_ad
     world.call("delete", "d").unwrap();
     assert_eq!(world.log(), ["start added", "gone t", "stop d", "resting d", "gone d"]);
     world.exit("e", crash());
-    let expect = [
-        "escalated inner", "stop added", "gone added", "restarting inner 1", "start t", "start d", "start e",
-    ];
+    let expect = ["escalated inner", "stop added", "gone added", "restarting inner 1", "start t", "start d", "start e"];
     assert_eq!(world.log(), expect);
 }
 
@@ -200,7 +198,11 @@ fn a_declared_name_that_was_taken_meanwhile_fails_the_start() {
     world.exit("b", crash());
     let log = world.log_of(&["restarting", "escalated", "down"]);
     let expect = [
-        "escalated inner", "restarting inner 1", "restarting inner 2", "restarting inner 3", "escalated root",
+        "escalated inner",
+        "restarting inner 1",
+        "restarting inner 2",
+        "restarting inner 3",
+        "escalated root",
         "down Escalated shutdown",
     ];
     assert_eq!(log, expect);

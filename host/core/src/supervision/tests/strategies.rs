@@ -110,9 +110,7 @@ fn a_failed_attempt_of_a_group_counts_again_and_begins_from_the_failed_one() {
     let mut world = abc(Strategy::RestForOne);
     world.fails.insert("b".into(), 1);
     world.exit("a", crash());
-    let expect = [
-        "restarting a 1", "stop c", "stop b", "start a", "start b", "restarting b 2", "start b", "start c",
-    ];
+    let expect = ["restarting a 1", "stop c", "stop b", "start a", "start b", "restarting b 2", "start b", "start c"];
     assert_eq!(world.log(), expect);
 }
 
@@ -122,8 +120,18 @@ fn a_failed_attempt_under_one_for_all_stops_those_that_had_started() {
     world.fails.insert("c".into(), 1);
     world.exit("b", crash());
     let expect = [
-        "restarting b 1", "stop c", "stop a", "start a", "start b", "start c", "restarting c 2", "stop b", "stop a",
-        "start a", "start b", "start c",
+        "restarting b 1",
+        "stop c",
+        "stop a",
+        "start a",
+        "start b",
+        "start c",
+        "restarting c 2",
+        "stop b",
+        "stop a",
+        "start a",
+        "start b",
+        "start c",
     ];
     assert_eq!(world.log(), expect);
 }
