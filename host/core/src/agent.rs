@@ -392,7 +392,8 @@ mod tests {
 
     #[test]
     fn many_poison_messages_are_a_crash_loop_and_a_success_between_is_not() {
-        let mut budget = Budget { attempts_max: 1, batch_messages_max: 1, crash_loop_failures_max: 2, ..Budget::default() };
+        let mut budget =
+            Budget { attempts_max: 1, batch_messages_max: 1, crash_loop_failures_max: 2, ..Budget::default() };
         budget.crash_loop_ms = 1;
         let count = |gap_ns: u64, success: bool| {
             let mut agent = Agent::new(budget, Durability::Full);

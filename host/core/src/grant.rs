@@ -233,11 +233,8 @@ mod tests {
 
     #[test]
     fn a_subscription_may_not_be_wider_than_its_grant() {
-        let granted = granted(&Grants {
-            publish: texts(&["orders.*"]),
-            subscribe: texts(&["orders.>"]),
-            ..Grants::default()
-        });
+        let granted =
+            granted(&Grants { publish: texts(&["orders.*"]), subscribe: texts(&["orders.>"]), ..Grants::default() });
         assert_eq!(granted.may_publish("orders.new"), Ok(()));
         assert!(granted.may_publish("orders.new.eu").is_err());
         assert_eq!(granted.may_subscribe("orders.*.eu"), Ok(()));
@@ -247,8 +244,7 @@ mod tests {
 
     #[test]
     fn a_star_alone_is_everyone() {
-        let granted =
-            granted(&Grants { channels: vec![Channel::Data], send_to: texts(&["*"]), ..Grants::default() });
+        let granted = granted(&Grants { channels: vec![Channel::Data], send_to: texts(&["*"]), ..Grants::default() });
         assert_eq!(granted.may_send(Channel::Data, &name("anyone")), Ok(()));
     }
 

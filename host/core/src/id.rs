@@ -55,10 +55,7 @@ impl MessageId {
 
     /// From 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 32)
-            .then(|| u128::from_str_radix(text, 16).ok())
-            .flatten()
-            .map(Self)
+        (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten().map(Self)
     }
 }
 

@@ -131,9 +131,10 @@ pub struct Message {
 impl Message {
     /// What it takes of a mailbox's room, in bytes: the body and what is kept around it.
     pub fn weight_bytes(&self) -> usize {
-        let rare = self.rare.as_ref().map_or(0, |rare| {
-            rare.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum()
-        });
+        let rare = self
+            .rare
+            .as_ref()
+            .map_or(0, |rare| rare.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum());
         self.body.len() + rare + 128
     }
 
