@@ -11,7 +11,7 @@ pub trait Body: Sized {
     /// As bytes. The error is for people.
     fn encode(&self) -> Result<Cow<'_, [u8]>, String>;
 
-    /// From bytes. No bytes at all count as `null`. The error is for people.
+    /// From bytes. No bytes at all count as `null`, or else as `{}`. The error is for people.
     fn decode(bytes: Vec<u8>) -> Result<Self, String>;
 }
 
@@ -21,8 +21,8 @@ impl<T: Serialize + DeserializeOwned> Body for T {
     }
 
     fn decode(bytes: Vec<u8>) -> Result<Self, String> {
-        let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-        serde_json::from_slice(text).map_err(|error| error.to_string())
+        let read = |text: &[u8]| serde_json::from_slice(text).map_err(|error| error.to_string());
+        if bytes.is_empty() { read(b"null").or_else(|_| read(b"{}")) } else { read(&bytes) }
     }
 }
 

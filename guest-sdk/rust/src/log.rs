@@ -16,7 +16,11 @@ pub(crate) fn warn(text: &str) {
 
 /// Without this the host would see of a panic only that the guest trapped.
 pub(crate) fn show_panics() {
-    std::panic::set_hook(Box::new(|info| log::write(Level::Error, &info.to_string(), &[])));
+    std::panic::set_hook(Box::new(|info| {
+        let text = info.payload_as_str().unwrap_or("panicked");
+        let at = info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
+        log::write(Level::Error, &format!("panic: {text}"), &[("at".to_owned(), at)]);
+    }));
 }
 
 /// A line for the author: `debug!("read {count} rows")`, with fields `debug!(path = path, "read")`.

@@ -143,6 +143,14 @@ fn a_message_without_fields_may_be_nothing_null_or_an_empty_object() {
 }
 
 #[test]
+fn no_body_is_an_object_without_fields_where_null_will_not_do() {
+    let Err(Refusal::Invalid(text)) = plain().ask(&Envelope { kind: "greet".to_owned(), body: Vec::new() }) else {
+        panic!("it was taken")
+    };
+    assert!(text.contains("missing field `name`"), "{text}");
+}
+
+#[test]
 fn nobody_is_replied_to_who_does_not_wait() {
     let mut plain = plain();
     plain.tell(&Greet { name: "you".to_owned() }).unwrap();
