@@ -22,7 +22,8 @@ LATER = object()
 
 _ASKS = "skep:ask:"
 _SCAN_BYTES_MAX = 256 * 1024
-_ERROR_CHARS_MAX = 4000
+_ERROR_CHARS_MAX = 1000
+_FRAMES_MAX = 6
 
 
 # Errors. One that leaves a handler refuses the message and tells the asker; the turn goes on. Any other exception fails
@@ -358,18 +359,18 @@ def _handlers_of(agent_class):
 
 
 class _Guest:
+    """componentize-py makes a new object of this for each call, so what lasts belongs to the class."""
+
     agent_class = None
     handlers = {}
-
-    def __init__(self):
-        self.agent = None
+    agent = None
 
     def describe(self):
         return wit_guest.Traits(batch_max=0, sdk=VERSION)
 
     def start(self, settings, why):
         with _Turn():
-            self.agent = self.agent_class(json.loads(settings))
+            type(self).agent = self.agent_class(json.loads(settings))
             self.agent.start(_word(why))
 
     def migrate(self, from_digest):
@@ -443,14 +444,22 @@ class _Turn:
             return
         if isinstance(error, Unusable):
             raise Err(types.TurnError_Unusable(str(error)))
-        text = "".join(traceback.format_exception(kind, error, trace))
-        raise Err(types.TurnError_Failed(text[-_ERROR_CHARS_MAX:])) from None
+        raise Err(types.TurnError_Failed(_told(kind, error, trace))) from None
+
+
+def _told(kind, error, trace):
+    """An exception in one line: what, and the innermost frames, first where it was raised."""
+    frames = reversed(traceback.extract_tb(trace)[-_FRAMES_MAX:])
+    places = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{kind.__name__}: {error}"[:_ERROR_CHARS_MAX] + f" ({places})"
 
 
 # Small change. Numbers live as long as the instance; the host allows 65,536 of them.
 
 _NAMES = {}
 _NUMBERS = {}
+_JSON = {type(None): "empty", Object: "an object", dict: "an object", list: "an array", str: "a string", bool: "a boolean",
+         int: "a number", float: "a number"}
 
 
 def _number(name):
@@ -473,7 +482,7 @@ def _decoded(body):
 
 def _shaped(body, shape):
     if not isinstance(body, shape):
-        raise Invalid(f"the body is {type(body).__name__}, not {shape.__name__}")
+        raise Invalid(f"the body is {_JSON.get(type(body))}, not {_JSON.get(shape, shape.__name__)}")
     return body
 
 

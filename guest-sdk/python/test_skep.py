@@ -91,11 +91,15 @@ class Sample(skep.Agent):
 class Tests(unittest.TestCase):
     def setUp(self):
         self.world = World()
-        self.guest = skep.guest(Sample)()
-        self.guest.start("{}", types.StartReason_Fresh())
+        self.start(types.StartReason_Fresh())
+
+    def start(self, why):
+        """A new instance of the component. Its `Guest` is made anew for each call, as componentize-py does."""
+        self.guest = skep.guest(Sample)
+        self.guest().start("{}", why)
 
     def handle(self, *messages, names=()):
-        return self.guest.handle(list(names), list(messages))
+        return self.guest().handle(list(names), list(messages))
 
     def refusal(self):
         return next(why for what, _, why in (entry for entry in self.world.done if entry[0] == "refuse"))
@@ -117,6 +121,8 @@ class Tests(unittest.TestCase):
         refused = [entry for entry in self.world.done if entry[0] == "refuse"]
         self.assertEqual([index for _, index, _ in refused], [0, 1, 2, 3, 4])
         self.assertTrue(all(isinstance(why, types.Refusal_Invalid) for _, _, why in refused))
+        self.assertEqual(refused[2][2].value, "the body is an array, not an object")
+        self.assertEqual(refused[3][2].value, "the body has no n")
         self.assertEqual(self.world.done[-1], ("reply", (1, 2), b"1"))
 
     def test_an_unknown_kind_is_refused(self):
@@ -131,7 +137,7 @@ class Tests(unittest.TestCase):
         with self.assertRaises(Err) as failed:
             self.handle(self.world.message("crash"))
         self.assertIsInstance(failed.exception.value, types.TurnError_Failed)
-        self.assertIn("RuntimeError: told to", failed.exception.value.value)
+        self.assertRegex(failed.exception.value.value, r"^RuntimeError: told to \(test_skep.py:\d+ crash < skep.py:")
 
     def test_an_unusable_configuration_is_told_apart(self):
         with self.assertRaises(Err) as failed:
@@ -141,8 +147,7 @@ class Tests(unittest.TestCase):
     def test_an_answer_finds_its_method_in_a_new_instance(self):
         self.handle(self.world.message("later"))
         self.assertEqual(self.world.done[1][0], "ask")
-        self.guest = skep.guest(Sample)()
-        self.guest.start("{}", types.StartReason_Woken())
+        self.start(types.StartReason_Woken())
         self.assertEqual(self.guest.agent.why, "woken")
         self.handle(self.world.message("total", b"5", types.MessageFlags.ANSWER, sender=self.world.number("other")))
         self.assertEqual(self.world.done[-1], ("reply", (1, 2), b"5"))
