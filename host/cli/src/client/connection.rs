@@ -101,7 +101,8 @@ impl Connection {
     }
 
     async fn answer(&mut self, method: Method, path: &str, body: Bytes) -> Outcome<Response<Incoming>> {
-        self.exchange(Request::builder().method(method).uri(path).body(Full::new(body))).await
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        self.exchange(request.body(Full::new(body))).await
     }
 
     /// The head of an answer, if it is a good one.
