@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use skep_core::turn::{OutOfOrder, Turn};
-use skep_core::{Digest, ExitReason};
+use skep_core::{Digest, ExitReason, Message, Name};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::bindings::Agent;
@@ -17,6 +17,9 @@ use crate::ticker::Tick;
 
 /// Ticks until a guest yields for the first time: with one, it would yield after no more than a part of a tick.
 const FIRST_TICKS: u64 = 2;
+
+/// Rows that an instance keeps for the next batch.
+const ROWS_KEPT_MAX: usize = 4;
 
 /// Why `start` is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub struct Instance<H: TurnHost> {
     agent: Agent,
     batch_max: u32,
     sdk: String,
+    /// The batch that is inside; kept so that the next one needs no memory.
+    rows: Vec<Row>,
     /// Given back when the instance is dropped: after the store, so the last field.
     place: Place,
 }
@@ -71,7 +76,7 @@ impl<H: TurnHost> Instance<H> {
     pub(crate) async fn described(mut store: Store<Ctx<H>>, agent: Agent, place: Place) -> Result<Self, Failure> {
         arm(&mut store);
         let traits = agent.skep_agent_guest().call_describe(&mut store).await;
-        let mut instance = Self { store, agent, batch_max: 0, sdk: String::new(), place };
+        let mut instance = Self { store, agent, batch_max: 0, sdk: String::new(), rows: Vec::new(), place };
         let traits = traits.map_err(|error| instance.failure(&error))?;
         // What is printed while an instance comes to be belongs to nobody's turn.
         instance.store.data_mut().end_cause();
@@ -127,15 +132,25 @@ impl<H: TurnHost> Instance<H> {
 
     /// Calls `handle` with the batch of the turn. Bodies are copied once: into the guest's memory.
     pub async fn handle(&mut self, turn: Turn) -> Ended {
-        let rows = match self.rows(&turn) {
-            Ok(rows) => rows,
+        let told = match self.number(&turn) {
+            Ok(told) => told,
             Err(failure) => return Ended { turn, outcome: Err(failure), cpu_ticks: 0, yielded: false },
         };
-        let count = rows.messages.len();
         self.open(turn);
-        let names: Vec<(u32, &str)> = rows.names.iter().map(|(number, name)| (*number, name.as_str())).collect();
-        let messages: Vec<wit::Message<'_>> = rows.messages.iter().map(Row::lowered).collect();
-        let result = self.agent.skep_agent_guest().call_handle(&mut self.store, &names, &messages).await;
+        let names: Vec<(u32, &str)> = told.iter().map(|(number, name)| (*number, name.as_str())).collect();
+        let (one, many);
+        let messages: &[wit::Message<'_>] = match self.rows.as_slice() {
+            [row] => {
+                one = [row.lowered()];
+                &one
+            }
+            rows => {
+                many = rows.iter().map(Row::lowered).collect::<Vec<_>>();
+                &many
+            }
+        };
+        let result = self.agent.skep_agent_guest().call_handle(&mut self.store, &names, messages).await;
+        let count = messages.len();
         let mut ended = self.close(result);
         if let Ok(handled) = ended.outcome
             && handled as usize > count
@@ -183,39 +198,30 @@ impl<H: TurnHost> Instance<H> {
         of_store(&mut self.store, error, self.place.live_max())
     }
 
-    /// The batch in the guest's numbers. Bodies are shared, not copied.
-    fn rows(&mut self, turn: &Turn) -> Result<Rows, Failure> {
+    /// Puts the batch into `rows`, in the guest's numbers; gives the names that the guest must be told. Bodies are shared,
+    /// not copied.
+    fn number(&mut self, turn: &Turn) -> Result<Vec<(u32, Name)>, Failure> {
         let ctx = self.store.data_mut();
-        let mut rows = Rows { names: Vec::new(), messages: Vec::with_capacity(turn.batch().len()) };
+        let mut told = Vec::new();
+        self.rows.clear();
+        // What an idle instance keeps is small.
+        self.rows.shrink_to(ROWS_KEPT_MAX);
+        self.rows.reserve_exact(turn.batch().len());
         for message in turn.batch() {
-            let numbered = ctx.numbers.of_agent(message.sender, &ctx.host);
-            let sender = numbered.map_err(|halt| from_wasmtime(&halt.into(), 0))?;
+            let sender = ctx.numbers.of_agent(message.sender, &ctx.host).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
             let kind = ctx.numbers.of_name(&message.kind).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
             for number in [sender, kind] {
                 if let Some(name) = ctx.numbers.tell(number) {
-                    rows.names.push((number, name));
+                    told.push((number, name));
                 }
             }
-            rows.messages.push(Row {
-                id: message.id.halves(),
-                sender,
-                kind,
-                channel: convert::channel_to_wit(message.channel),
-                attempt: message.failed_turns + 1,
-                flags: convert::flags(message),
-                body: message.body.clone(),
-            });
+            self.rows.push(Row::of(message, sender, kind));
         }
-        Ok(rows)
+        Ok(told)
     }
 }
 
-/// A batch on its way into a guest.
-struct Rows {
-    names: Vec<(u32, skep_core::Name)>,
-    messages: Vec<Row>,
-}
-
+/// A message on its way into a guest.
 struct Row {
     id: (u64, u64),
     sender: u32,
@@ -227,6 +233,18 @@ struct Row {
 }
 
 impl Row {
+    fn of(message: &Message, sender: u32, kind: u32) -> Self {
+        Self {
+            id: message.id.halves(),
+            sender,
+            kind,
+            channel: convert::channel_to_wit(message.channel),
+            attempt: message.failed_turns + 1,
+            flags: convert::flags(message),
+            body: message.body.clone(),
+        }
+    }
+
     fn lowered(&self) -> wit::Message<'_> {
         wit::Message {
             id: self.id,

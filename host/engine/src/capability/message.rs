@@ -10,11 +10,11 @@ use crate::host::TurnHost;
 
 impl<H: TurnHost> Host for Ctx<H> {
     fn get_meta(&mut self, index: u32) -> wasmtime::Result<Option<Meta>> {
-        Ok(self.turn()?.batch().get(index as usize).map(meta))
+        Ok(self.turn()?.batch().get(index as usize).map(|message| meta(message)))
     }
 
     fn in_reply_to(&mut self, index: u32) -> wasmtime::Result<Option<MessageId>> {
-        Ok(self.turn()?.batch().get(index as usize).and_then(in_reply_to))
+        Ok(self.turn()?.batch().get(index as usize).and_then(|message| in_reply_to(message)))
     }
 
     fn failure(&mut self, index: u32) -> wasmtime::Result<Option<AskError>> {

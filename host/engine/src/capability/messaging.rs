@@ -1,9 +1,11 @@
 //! `messaging`: messages to others. Room is reserved at once; the message itself is an effect, `call` excepted.
 
+use std::future::Future;
+
 use bytes::Bytes;
 use skep_core::message::HOPS_MAX;
 use skep_core::topic;
-use skep_core::turn::Effect;
+use skep_core::turn::{Effect, Turn};
 use skep_core::{AgentId, Channel, Class, Lineage, Message, MessageId, Name, Rare, SendError};
 
 use super::fits;
@@ -90,7 +92,7 @@ impl<H: TurnHost> Host for Ctx<H> {
             Err(error) => return Ok(Err(wit::AskError::NotSent(convert::send_error_to_wit(error)))),
         };
         let began = self.cpu.now();
-        let reply = self.host.call(agent, message).await;
+        let reply = self.host.call(agent, *message).await;
         self.waited_since(began);
         Ok(reply.map(Vec::from).map_err(convert::ask_error_to_wit))
     }
@@ -113,31 +115,63 @@ impl Letter {
     }
 }
 
+/// How an attempt to send without waiting ended.
+enum Posted {
+    Done(wit::MessageId),
+    Refused(SendError),
+    Full(AgentId, Box<Message>),
+}
+
+/// What a message is, without its body.
+struct About {
+    id: MessageId,
+    kind: Name,
+    channel: Channel,
+    class: Class,
+    rare: Option<Box<Rare>>,
+}
+
 impl<H: TurnHost> Ctx<H> {
-    /// Reserves room and makes the message an effect. Waits only if there is no room.
-    async fn post(&mut self, letter: Letter) -> Sent {
+    /// Reserves room and makes the message an effect. Waits only if there is no room: what comes before that is done at
+    /// once, so that nothing large is kept in the future.
+    fn post(&mut self, letter: Letter) -> impl Future<Output = Sent> + Send {
+        let tried = self.try_post(letter);
+        async move {
+            match tried? {
+                Posted::Done(id) => Ok(Ok(id)),
+                Posted::Refused(error) => Ok(Err(convert::send_error_to_wit(error))),
+                Posted::Full(to, message) => self.post_when_there_is_room(to, message).await,
+            }
+        }
+    }
+
+    fn try_post(&mut self, letter: Letter) -> Result<Posted, Halt> {
         let number = letter.to;
         let (mut to, message) = match self.message(letter)? {
             Ok(ready) => ready,
-            Err(error) => return Ok(Err(convert::send_error_to_wit(error))),
+            Err(error) => return Ok(Posted::Refused(error)),
         };
-        let id = message.id;
-        let room = match self.reserve(number, &mut to, &message) {
-            Room::Reserved => Ok(()),
-            Room::Refused(error) => Err(error),
-            Room::Full => {
-                let began = self.cpu.now();
-                let weight_bytes = message.weight_bytes();
-                let room = self.host.wait_for_room(to, message.channel, weight_bytes, message.wants_reply()).await;
-                self.waited_since(began);
-                room
+        Ok(match self.reserve(number, &mut to, &message) {
+            Room::Full => Posted::Full(to, message),
+            Room::Refused(error) => Posted::Refused(error),
+            Room::Reserved => {
+                let id = message.id.halves();
+                self.turn()?.push(Effect::Send { to, message });
+                Posted::Done(id)
             }
-        };
+        })
+    }
+
+    async fn post_when_there_is_room(&mut self, to: AgentId, message: Box<Message>) -> Sent {
+        let began = self.cpu.now();
+        let room = self.host.wait_for_room(to, message.channel, message.weight_bytes(), message.wants_reply()).await;
+        self.waited_since(began);
         if let Err(error) = room {
             return Ok(Err(convert::send_error_to_wit(error)));
         }
-        self.turn()?.push(Effect::Send { to, message: Box::new(message) });
-        Ok(Ok(id.halves()))
+        let id = message.id.halves();
+        self.turn()?.push(Effect::Send { to, message });
+        Ok(Ok(id))
     }
 
     /// Reserves room. The name may have become another agent's since it was looked up: then it asks again.
@@ -156,15 +190,15 @@ impl<H: TurnHost> Ctx<H> {
     }
 
     /// Everything about a message that can be said before its room is known.
-    fn message(&mut self, letter: Letter) -> Result<Result<(AgentId, Message), SendError>, Halt> {
+    fn message(&mut self, letter: Letter) -> Result<Result<(AgentId, Box<Message>), SendError>, Halt> {
         let id = self.effect_id()?;
         Ok(id.and_then(|id| {
             fits(self, &letter.body)?;
             let kind = self.kind(letter.kind)?;
             let to = self.receiver(letter.to)?;
             let channel = self.host.route(letter.channel, &kind);
-            let message = self.built(id, kind, channel, letter.class, letter.rare, Bytes::from(letter.body))?;
-            Ok((to, message))
+            let about = About { id, kind, channel, class: letter.class, rare: letter.rare };
+            Ok((to, self.built(about, Bytes::from(letter.body))?))
         }))
     }
 
@@ -181,56 +215,48 @@ impl<H: TurnHost> Ctx<H> {
         }
     }
 
-    fn built(
-        &mut self,
-        id: MessageId,
-        kind: Name,
-        channel: Channel,
-        class: Class,
-        rare: Option<Box<Rare>>,
-        body: Bytes,
-    ) -> Result<Message, SendError> {
+    fn built(&mut self, about: About, body: Bytes) -> Result<Box<Message>, SendError> {
         let sender = self.own_agent().ok_or(SendError::Absent)?;
         let accepted_ns = self.wall_ns();
-        let (hops, traceparent) = self.turn_ref().map_or((0, None), |turn| {
-            let trace = turn.current().and_then(|cause| cause.rare.as_ref()?.traceparent.clone());
-            (turn.hops(), trace)
-        });
+        let cause = self.turn_ref().and_then(Turn::current);
+        let hops = cause.map_or(0, |cause| cause.hops);
         if hops >= HOPS_MAX {
             return Err(SendError::Limit(format!("{HOPS_MAX} hops since the message came from outside")));
         }
-        let rare = match traceparent {
-            None => rare,
-            Some(trace) => Some(Box::new(Rare { traceparent: Some(trace), ..rare.map(|rare| *rare).unwrap_or_default() })),
+        let trace = cause.and_then(|cause| cause.rare.as_ref()?.traceparent.clone());
+        let rare = match trace {
+            None => about.rare,
+            trace => Some(Box::new(Rare { traceparent: trace, ..about.rare.map(|rare| *rare).unwrap_or_default() })),
         };
-        Ok(Message {
-            id,
+        Ok(Box::new(Message {
+            id: about.id,
             sender,
-            kind,
-            channel,
-            class,
+            kind: about.kind,
+            channel: about.channel,
+            class: about.class,
             failed_turns: 0,
             hops: hops + 1,
             accepted_ns,
             row: None,
             body,
             rare,
-        })
+        }))
     }
 
     fn publish_as(&mut self, id: MessageId, topic: &str, kind: u32, body: Vec<u8>) -> Result<u32, SendError> {
         topic::valid_topic(topic).map_err(|error| SendError::Invalid(error.to_string()))?;
         fits(self, &body)?;
         let kind = self.kind(kind)?;
-        let class = Class::Published { topic: topic.into() };
-        let message = self.built(id, kind, Channel::Events, class, None, Bytes::from(body))?;
+        let channel = self.host.route(None, &kind);
+        let about = About { id, kind, channel, class: Class::Published { topic: topic.into() }, rare: None };
+        let message = self.built(about, Bytes::from(body))?;
         let subscribers = self.host.reserve_subscribers(topic, message.weight_bytes())?;
         let count = subscribers.len() as u32;
         let Ok(turn) = self.turn() else { return Ok(0) };
         for to in subscribers {
             // One id for the publication whatever the number of subscribers, and from it one for each of them.
             let id = MessageId::derive(id, Lineage(to.0.into()), 0);
-            turn.push(Effect::Send { to, message: Box::new(Message { id, ..message.clone() }) });
+            turn.push(Effect::Send { to, message: Box::new(Message { id, ..message.as_ref().clone() }) });
         }
         Ok(count)
     }

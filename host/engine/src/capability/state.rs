@@ -25,12 +25,7 @@ const ENTRY_BYTES_MIN: usize = 64;
 
 impl<H: TurnHost> Host for Ctx<H> {
     async fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        let key = Bytes::from(key);
-        if let Some(written) = self.turn()?.written(&key) {
-            return Ok(written.as_ref().map(|value| value.to_vec()));
-        }
-        let values = self.read(vec![key]).await?;
-        Ok(values.into_iter().next().flatten().map(Vec::from))
+        Ok(self.current_one(&Bytes::from(key)).await?.map(Vec::from))
     }
 
     async fn get_many(&mut self, keys: Vec<String>) -> wasmtime::Result<Vec<Option<Vec<u8>>>> {
@@ -42,7 +37,18 @@ impl<H: TurnHost> Host for Ctx<H> {
     }
 
     async fn put(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<Result<(), StateError>> {
-        self.put_all(vec![(Bytes::from(key), Bytes::from(value))]).await
+        let (key, value) = (Bytes::from(key), Bytes::from(value));
+        if let Some(error) = self.too_large(&key, &value) {
+            return Ok(Err(error));
+        }
+        let old_bytes = self.current_one(&key).await?.map_or(0, |old| weight(&key, &old));
+        let change_bytes = weight(&key, &value) - old_bytes;
+        if let Err(text) = self.host.reserve_state(change_bytes) {
+            return Ok(Err(StateError::Quota(text)));
+        }
+        self.state_change_bytes += change_bytes;
+        self.turn()?.write(key, Some(value));
+        Ok(Ok(()))
     }
 
     async fn put_many(&mut self, entries: Vec<Entry>) -> wasmtime::Result<Result<(), StateError>> {
@@ -55,8 +61,7 @@ impl<H: TurnHost> Host for Ctx<H> {
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<()> {
         let key = Bytes::from(key);
-        let old = self.current(vec![key.clone()]).await?.into_iter().next().flatten();
-        if let Some(old) = old {
+        if let Some(old) = self.current_one(&key).await? {
             self.change(-weight(&key, &old));
             self.turn()?.write(key, None);
         }
@@ -84,6 +89,14 @@ impl<H: TurnHost> Ctx<H> {
         let values = self.host.read_state(keys).await;
         self.waited_since(began);
         Ok(values?)
+    }
+
+    /// The value that the turn sees.
+    async fn current_one(&mut self, key: &Bytes) -> Result<Option<Bytes>, Halt> {
+        if let Some(written) = self.turn()?.written(key) {
+            return Ok(written.clone());
+        }
+        Ok(self.read(vec![key.clone()]).await?.pop().flatten())
     }
 
     /// The values that the turn sees.
@@ -211,9 +224,6 @@ fn weight(key: &Bytes, value: &Bytes) -> i64 {
 
 /// By how much the state grows. A key may be there twice: the later value counts.
 fn change_bytes(entries: &[(Bytes, Bytes)], old: Vec<Option<Bytes>>) -> i64 {
-    if let ([(key, value)], [before]) = (entries, old.as_slice()) {
-        return weight(key, value) - before.as_ref().map_or(0, |before| weight(key, before));
-    }
     let mut after: BTreeMap<&Bytes, i64> = BTreeMap::new();
     let mut before: BTreeMap<&Bytes, i64> = BTreeMap::new();
     for ((key, value), old) in entries.iter().zip(old) {
