@@ -23,7 +23,7 @@ setup:
 	guest-sdk/setup.sh
 
 host: setup
-	cargo build --release --workspace
+	cargo build --release -p skep
 
 guests: host
 	$(BUILD) plugins
