@@ -1,29 +1,5 @@
 //! Agents in native tests: `cargo test` instead of a host. A [`Testbed`] plays the host for one agent; other agents are
 //! what the test says they are. Not in components.
-//!
-//! ```
-//! use skep_sdk::prelude::*;
-//! use skep_sdk::testing::Testbed;
-//!
-//! # #[agent(persist)]
-//! # #[derive(Default)]
-//! # struct Counter { count: u64 }
-//! # #[message(reply = u64)]
-//! # struct Add { by: u64 }
-//! # #[handlers]
-//! # impl Counter {
-//! #     fn add(&mut self, m: Add) -> Result<u64> {
-//! #         self.count = self.count.checked_add(m.by).ok_or("the counter is full")?;
-//! #         Ok(self.count)
-//! #     }
-//! # }
-//! let mut counter = Testbed::<Counter>::start("{}").unwrap();
-//! assert_eq!(counter.ask(&Add { by: 2 }), Ok(2));
-//! counter.restart().unwrap();
-//! assert_eq!(counter.ask(&Add { by: 3 }), Ok(5));
-//! assert_eq!(counter.ask(&Add { by: u64::MAX }), Err(Refusal::Failed("the counter is full".into())));
-//! assert_eq!(counter.ask(&Add { by: 0 }), Ok(5));
-//! ```
 
 pub(crate) mod host;
 mod world;

@@ -159,3 +159,25 @@ fn component(name: &syn::Ident) -> TokenStream {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_with_the_reason() {
+        let cases = [
+            ("", "struct A<T> { t: T }", "cannot be generic"),
+            ("persist, version = 0", "struct A;", "start at 1"),
+            ("version = 2", "struct A;", "add `persist`"),
+            ("", "struct A { #[skep(skip)] a: u8 }", "nothing is kept"),
+            ("persist", "struct A { #[skep(drop)] a: u8 }", "expected `skip`"),
+            ("presist", "struct A;", "expected `persist`"),
+            ("persist", "enum A {}", "expected `struct`"),
+        ];
+        for (options, item, expect) in cases {
+            let error = expand(options.parse().unwrap(), item.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(expect), "{options} {item}: {error}");
+        }
+    }
+}

@@ -251,3 +251,33 @@ fn role_of(attribute: &Attribute) -> Result<Option<Role>> {
     let one = ONE.iter().find(|(name, _)| attribute.path().is_ident(name));
     Ok(one.map(|(_, constant)| Role::One(constant)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of an impl that is wrong.
+    fn error(item: &str) -> String {
+        let item = item.parse().unwrap();
+        expand(TokenStream::new(), item).map(|tokens| tokens.to_string()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_handler_is_refused_with_what_one_is() {
+        let cases = [
+            ("impl A { fn help(&self) {} }", "takes its message last"),
+            ("impl A { fn help(self, m: M) {} }", "takes `&self` or `&mut self`"),
+            ("impl A { fn help(m: M) {} }", "takes `&self` or `&mut self`"),
+            ("impl A { fn many(&self, ctx: &mut Context, m: M, n: N) {} }", "and no more"),
+            ("impl A { #[answer] #[down] fn both(&self, m: Answer) {} }", "one handler only"),
+            ("impl A { #[down] fn one(&self, m: Down) {} #[down] fn two(&self, m: Down) {} }", "already"),
+            ("impl A { fn text(&self, m: M) -> &str { \"\" } }", "not a reference"),
+            ("impl A { fn migrate(&self, old: Stored) -> Result<Self> {} }", "no `self`"),
+            ("impl T for A {}", "without a trait"),
+        ];
+        for (item, expect) in cases {
+            let error = error(item);
+            assert!(error.contains(expect), "{item}: {error}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub fn agent(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes each method of an impl a handler.
 ///
 /// A handler takes `&self` or `&mut self`, then `ctx: &mut Context` if it wants it, then what has come if it wants that.
-/// It returns the reply, [`Later`](skep_sdk::Later), or a `skep_sdk::Result` of either. A plain method handles the message
+/// It returns the reply, `Later`, or a `skep_sdk::Result` of either. A plain method handles the message
 /// that it takes; else an attribute says what it is for:
 ///
 /// | attribute | takes | when |

@@ -136,4 +136,18 @@ mod tests {
             assert_eq!(kebab(&syn::parse_str(name).unwrap()), kind);
         }
     }
+    #[test]
+    fn what_is_no_message_is_refused_with_the_reason() {
+        let cases = [
+            ("", "struct A<T> { t: T }", "cannot be generic"),
+            ("raw", "struct A { a: Vec<u8> }", "newtype"),
+            ("raw", "enum A {}", "newtype"),
+            ("", "fn a() {}", "struct or an enum"),
+            ("king = \"a\"", "struct A;", "expected `kind"),
+        ];
+        for (options, item, expect) in cases {
+            let error = expand(options.parse().unwrap(), item.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(expect), "{options} {item}: {error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! | `echo` | any | nothing | the body |
 //! | `sink` | any | counts it | none |
 //! | `await` | `{"count": N}` | nothing | the count, once N are counted in all; counting starts anew then |
-//! | `flood` | `{"to", "count", "size", "kind"?: "sink", "chunk"?: 256}` | sends `count` bodies of `size` bytes, `chunk` in a turn | how many were sent, once all are |
+//! | `flood` | `{"to", "count", "size" or "text", "kind"?: "sink", "chunk"?: 256}` | sends `count` bodies of `size` bytes, or of this text, `chunk` in a turn | how many were sent, once all are |
 //! | `fan` | `{"to": prefix, "agents", "count", "size", "kind"?}` | sends `count` bodies to each of `prefix0..` | how many were sent, once all are |
 //! | `asks` | `{"to", "count", "size", "kind"?: "echo"}` | asks, one after the other | the count, once all are answered |
 //! | `calls` | likewise | calls, all in one turn | the count |

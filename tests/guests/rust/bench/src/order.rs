@@ -12,6 +12,8 @@ pub(crate) struct Order {
     pub(crate) count: u32,
     #[serde(default)]
     pub(crate) size: usize,
+    /// The body, instead of `size` bytes.
+    pub(crate) text: Option<String>,
     pub(crate) kind: Option<String>,
     /// None: `to` is one agent.
     pub(crate) agents: Option<u32>,

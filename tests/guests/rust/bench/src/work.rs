@@ -238,7 +238,7 @@ impl Job {
         Ok(Self {
             asker,
             kind: names::number_of(order.kind.as_deref().unwrap_or(kind)),
-            body: vec![b'x'; order.size],
+            body: order.text.map_or_else(|| vec![b'x'; order.size], String::into_bytes),
             done: 0,
             total: u64::from(order.count) * to.len() as u64,
             to,
