@@ -2,6 +2,8 @@
 //! reads a file itself and never holds more of one than a message brings. `../README.md` has its messages.
 
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use progress::{Progress, Summary};
 use skep_sdk::prelude::*;

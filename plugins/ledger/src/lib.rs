@@ -3,6 +3,8 @@
 
 mod pages;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use pages::{Page, Report, Rows};
 use rows::{Extension, File, Record, Totals};

@@ -2,7 +2,7 @@
 
 use skep_sdk::prelude::*;
 
-#[agent(persist, version = 2)]
+#[agent(persist, version = 2, batch_max = 1)]
 #[derive(Default)]
 struct Counter {
     total: u64,
