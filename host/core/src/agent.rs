@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::id::{MessageId, TurnId};
 use crate::mailbox::{BatchRoom, Mailbox, Room};
-use crate::message::{Channel, Message};
+use crate::message::{BoxedMessage, Channel};
 use crate::spec::{Budget, Durability};
 
 /// Whether an agent takes turns.
@@ -20,7 +20,7 @@ pub enum Gate {
     Suspended,
     /// It has exited and may be started again; messages queue.
     Down,
-    /// It is being stopped; messages are refused.
+    /// It is being stopped, perhaps to be started again with its group; messages queue.
     Stopping,
     /// It has ended for good; messages are refused.
     Ended,
@@ -29,7 +29,7 @@ pub enum Gate {
 impl Gate {
     /// Whether a message may still be put into the mailbox.
     pub fn takes_messages(self) -> bool {
-        !matches!(self, Self::Stopping | Self::Ended)
+        self != Self::Ended
     }
 }
 
@@ -37,7 +37,7 @@ impl Gate {
 #[derive(Debug, PartialEq, Eq)]
 pub struct AfterFailure {
     /// The message that failed too often: to be made a dead letter, in a commit that also consumes it.
-    pub dead: Option<Message>,
+    pub dead: Option<BoxedMessage>,
     /// The agent has exited: its supervisor decides.
     pub exit: Option<FailureExit>,
     /// The message that comes again, and its next attempt.
@@ -70,7 +70,7 @@ pub struct Agent {
     /// A commit has failed, and no turn runs until everything uncommitted has come back.
     undoing: bool,
     /// Batches that have come back meanwhile, by the number of their turn.
-    undone: Vec<(TurnId, Vec<Message>)>,
+    undone: Vec<(TurnId, Vec<BoxedMessage>)>,
     durability: Durability,
     budget: Budget,
     /// The most messages that the guest takes at once; 0 is the host's choice.
@@ -154,7 +154,7 @@ impl Agent {
     }
 
     /// The next batch, if it may run now. A turn has begun, unless it is none.
-    pub fn begin_turn(&mut self) -> Option<Vec<Message>> {
+    pub fn begin_turn(&mut self) -> Option<Vec<BoxedMessage>> {
         self.queued = false;
         if self.gate != Gate::Open || self.undoing || self.running || self.mailbox.is_empty() {
             return None;
@@ -178,7 +178,7 @@ impl Agent {
     }
 
     /// The turn ended well. What it did not deal with comes again. `waits` says that its commit is still to come.
-    pub fn turn_done(&mut self, rest: Vec<Message>, handled: u32, cost_ns: u64, waits: bool) {
+    pub fn turn_done(&mut self, rest: Vec<BoxedMessage>, handled: u32, cost_ns: u64, waits: bool) {
         self.running = false;
         self.ahead += u32::from(waits);
         self.mailbox.put_back(rest);
@@ -205,7 +205,7 @@ impl Agent {
     /// A turn was undone through no fault of its messages (a failed commit, a swap, a stop): they come again in their
     /// old order, and no attempt is counted. While an undoing is under way they wait until all have come back, since
     /// the batch of the earliest turn must stand first.
-    pub fn turn_undone(&mut self, turn: TurnId, batch: Vec<Message>, was_running: bool) {
+    pub fn turn_undone(&mut self, turn: TurnId, batch: Vec<BoxedMessage>, was_running: bool) {
         if was_running {
             self.running = false;
         } else {
@@ -224,7 +224,7 @@ impl Agent {
     }
 
     /// The turn failed. A batch comes again one by one and counts no attempt; a single message counts one.
-    pub fn turn_failed(&mut self, mut batch: Vec<Message>, now_ns: u64) -> AfterFailure {
+    pub fn turn_failed(&mut self, mut batch: Vec<BoxedMessage>, now_ns: u64) -> AfterFailure {
         self.running = false;
         let counts_exit = self.counts_as_exit(&batch);
         if batch.len() > 1 {
@@ -255,7 +255,7 @@ impl Agent {
 
     /// An agent without durability exits with its memory, but the failures of one message count once: else a poison
     /// message alone would bring its supervisor down.
-    fn counts_as_exit(&self, batch: &[Message]) -> bool {
+    fn counts_as_exit(&self, batch: &[BoxedMessage]) -> bool {
         self.durability == Durability::None && batch.iter().any(|message| !self.counted.contains(&message.id))
     }
 
@@ -273,18 +273,18 @@ impl Agent {
 
     /// Puts a message whose place was promised into the mailbox. Returns telemetry messages that it displaced, or the
     /// message itself if the agent takes none any more.
-    pub fn deliver(&mut self, message: Message, promised_bytes: usize) -> Result<u32, Box<Message>> {
+    pub fn deliver(&mut self, message: BoxedMessage, promised_bytes: usize) -> Result<u32, BoxedMessage> {
         if !self.gate.takes_messages() {
             self.mailbox.give_back(promised_bytes);
-            return Err(Box::new(message));
+            return Err(message);
         }
         Ok(self.mailbox.push_promised(message, promised_bytes))
     }
 
     /// Puts in what the host itself has to say.
-    pub fn notice(&mut self, message: Message) -> Result<u32, Box<Message>> {
+    pub fn notice(&mut self, message: BoxedMessage) -> Result<u32, BoxedMessage> {
         if !self.gate.takes_messages() {
-            return Err(Box::new(message));
+            return Err(message);
         }
         Ok(self.mailbox.push(message))
     }
@@ -299,12 +299,12 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::id::AgentId;
-    use crate::message::Class;
+    use crate::message::{Class, Message};
     use crate::name::Name;
     use bytes::Bytes;
 
-    fn message(id: u128) -> Message {
-        Message {
+    fn message(id: u128) -> BoxedMessage {
+        Box::new(Message {
             id: MessageId(id),
             sender: AgentId::OUTSIDE,
             kind: Name::new("k").unwrap(),
@@ -316,7 +316,7 @@ mod tests {
             row: None,
             body: Bytes::new(),
             rare: None,
-        }
+        })
     }
 
     fn agent(durability: Durability, messages: u128) -> Agent {

@@ -1,9 +1,7 @@
 //! The asks that an agent has open and the replies that it owes. Each ask ends exactly once; what comes after its end
 //! is told apart and dropped by the caller, who counts it.
 
-use std::collections::HashMap;
-
-use crate::id::{AgentId, MessageId};
+use crate::id::{AgentId, IdMap, MessageId};
 use crate::message::Channel;
 
 /// An ask that waits for its end.
@@ -35,8 +33,8 @@ pub struct Owed {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Asks {
-    open: HashMap<MessageId, OpenAsk>,
-    owed: HashMap<MessageId, Owed>,
+    open: IdMap<MessageId, OpenAsk>,
+    owed: IdMap<MessageId, Owed>,
 }
 
 impl Asks {

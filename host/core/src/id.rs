@@ -1,6 +1,8 @@
 //! Identities: of agents, messages, turns and events. Never drawn at random here: an id comes from what it stands for.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -118,6 +120,35 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// A map by ids. Those of messages are hashes already and those of agents are counted by the host: nobody chooses them
+/// to collide.
+pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// See [`IdMap`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32((*byte).into());
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing: a table looks at the highest and the lowest bits.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 ^= hash as u64;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +172,14 @@ mod tests {
         let digest = Digest([0xab; 32]);
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
         assert_eq!(Digest::parse("sha256:zz"), None);
+    }
+
+    #[test]
+    fn a_map_by_ids_keeps_them_apart() {
+        let agents: IdMap<AgentId, u32> = (0..10_000).map(|number| (AgentId(number), number)).collect();
+        assert!(agents.iter().all(|(id, number)| id.0 == *number) && agents.len() == 10_000);
+        let ids = |count: u32| MessageId::derive(MessageId(7), Lineage(1), count);
+        let messages: IdMap<MessageId, u32> = (0..10_000).map(|count| (ids(count), count)).collect();
+        assert!((0..10_000).all(|count| messages.get(&ids(count)) == Some(&count)));
     }
 }

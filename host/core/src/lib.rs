@@ -28,6 +28,6 @@ pub mod wait;
 /// Bodies and stored values: shared, never copied by the host.
 pub use bytes::Bytes;
 pub use exit::ExitReason;
-pub use id::{AgentId, Digest, Incarnation, Lineage, MessageId, Seq, TurnId};
-pub use message::{AskFailure, Channel, Class, DeadReason, Message, Rare, Refusal, SendError};
+pub use id::{AgentId, Digest, IdMap, Incarnation, Lineage, MessageId, Seq, TurnId};
+pub use message::{AskFailure, BoxedMessage, Channel, Class, DeadReason, Message, Rare, Refusal, SendError};
 pub use name::Name;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::message::{Channel, Message};
+use crate::message::{BoxedMessage, Channel, Message};
 
 /// How much a mailbox holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Full;
 /// See the module.
 #[derive(Debug)]
 pub struct Mailbox {
-    lanes: [VecDeque<Message>; 5],
+    lanes: [VecDeque<BoxedMessage>; 5],
     room: Room,
     waiting: u32,
     waiting_bytes: u64,
@@ -71,14 +71,14 @@ impl Mailbox {
     }
 
     /// Puts in a message whose place was promised at this weight. Returns how many telemetry messages it displaced.
-    pub fn push_promised(&mut self, message: Message, promised_bytes: usize) -> u32 {
+    pub fn push_promised(&mut self, message: BoxedMessage, promised_bytes: usize) -> u32 {
         self.give_back(promised_bytes);
         self.push(message)
     }
 
     /// Puts in a message whatever the bound: what the host itself has to say (a timer, the end of an ask, what the
     /// store kept), whose number is bounded elsewhere. Returns how many telemetry messages it displaced.
-    pub fn push(&mut self, message: Message) -> u32 {
+    pub fn push(&mut self, message: BoxedMessage) -> u32 {
         let channel = message.channel;
         self.count_in(&message);
         self.lane(channel).push_back(message);
@@ -96,7 +96,7 @@ impl Mailbox {
     }
 
     /// Puts messages back at the head of their lanes, in the order in which they were taken.
-    pub fn put_back(&mut self, messages: Vec<Message>) {
+    pub fn put_back(&mut self, messages: Vec<BoxedMessage>) {
         for message in messages.into_iter().rev() {
             self.count_in(&message);
             self.lane(message.channel).push_front(message);
@@ -104,7 +104,7 @@ impl Mailbox {
     }
 
     /// Takes the next messages: the most urgent lane first, in order.
-    pub fn take(&mut self, batch: BatchRoom) -> Vec<Message> {
+    pub fn take(&mut self, batch: BatchRoom) -> Vec<BoxedMessage> {
         let count = self.waiting.min(batch.messages_max.max(1)) as usize;
         let mut taken = Vec::with_capacity(count);
         let mut bytes = 0u64;
@@ -128,7 +128,7 @@ impl Mailbox {
     }
 
     /// Takes all of it: the agent is gone for good.
-    pub fn drain(&mut self) -> Vec<Message> {
+    pub fn drain(&mut self) -> Vec<BoxedMessage> {
         self.take(BatchRoom { messages_max: u32::MAX, bytes_max: u64::MAX })
     }
 
@@ -163,7 +163,7 @@ impl Mailbox {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a lane for each of the five channels, whose numbers are 0 to 4")]
-    fn lane(&mut self, channel: Channel) -> &mut VecDeque<Message> {
+    fn lane(&mut self, channel: Channel) -> &mut VecDeque<BoxedMessage> {
         &mut self.lanes[channel as usize]
     }
 }
@@ -177,8 +177,8 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    fn message(id: u128, channel: Channel, body: usize) -> Message {
-        Message {
+    fn message(id: u128, channel: Channel, body: usize) -> BoxedMessage {
+        Box::new(Message {
             id: MessageId(id),
             sender: AgentId::OUTSIDE,
             kind: Name::new("k").unwrap(),
@@ -190,14 +190,14 @@ mod tests {
             row: None,
             body: Bytes::from(vec![0; body]),
             rare: None,
-        }
+        })
     }
 
     fn mailbox(messages_max: u32) -> Mailbox {
         Mailbox::new(Room { messages_max, bytes_max: 1 << 20 })
     }
 
-    fn ids(messages: &[Message]) -> Vec<u128> {
+    fn ids(messages: &[BoxedMessage]) -> Vec<u128> {
         messages.iter().map(|message| message.id.0).collect()
     }
 

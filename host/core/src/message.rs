@@ -128,6 +128,9 @@ pub struct Message {
     pub rare: Option<Box<Rare>>,
 }
 
+/// A message in a place of its own: what moves through mailboxes and turns is its address, not the message.
+pub type BoxedMessage = Box<Message>;
+
 impl Message {
     /// What it takes of a mailbox's room, in bytes: the body and what is kept around it.
     pub fn weight_bytes(&self) -> usize {

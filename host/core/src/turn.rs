@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::exit::ExitReason;
 use crate::id::{AgentId, Lineage, MessageId};
-use crate::message::{AskFailure, Message, Refusal};
+use crate::message::{AskFailure, BoxedMessage, Message, Refusal};
 use crate::name::Name;
 use crate::spec::{Durability, Restart};
 
@@ -21,7 +21,7 @@ pub enum Effect {
         /// The receiver.
         to: AgentId,
         /// The message.
-        message: Box<Message>,
+        message: BoxedMessage,
     },
     /// The end of an ask that this agent owes.
     Reply {
@@ -122,7 +122,7 @@ pub struct ChildRequest {
 /// The books of one turn.
 #[derive(Debug, Default)]
 pub struct Turn {
-    batch: Vec<Message>,
+    batch: Vec<BoxedMessage>,
     effects: Vec<Effect>,
     overlay: BTreeMap<Bytes, Option<Bytes>>,
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
@@ -160,9 +160,9 @@ pub enum OutOfOrder {
 #[derive(Debug)]
 pub struct Sealed {
     /// The messages that were dealt with, in order.
-    pub handled: Vec<Message>,
+    pub handled: Vec<BoxedMessage>,
     /// The messages that come again, in order.
-    pub rest: Vec<Message>,
+    pub rest: Vec<BoxedMessage>,
     /// What leaves, in order.
     pub effects: Vec<Effect>,
     /// State writes by key; none is a removal.
@@ -175,7 +175,7 @@ pub struct Sealed {
 
 impl Turn {
     /// A turn over a batch. With `implied`, the only message is begun already.
-    pub fn over(batch: Vec<Message>, implied: bool) -> Self {
+    pub fn over(batch: Vec<BoxedMessage>, implied: bool) -> Self {
         let mut turn = Self { batch, ..Self::default() };
         if implied && turn.batch.len() == 1 {
             turn.mark(0);
@@ -190,13 +190,13 @@ impl Turn {
     }
 
     /// The batch.
-    pub fn batch(&self) -> &[Message] {
+    pub fn batch(&self) -> &[BoxedMessage] {
         &self.batch
     }
 
     /// The message that was begun last.
     pub fn current(&self) -> Option<&Message> {
-        self.marks.last().and_then(|mark| self.batch.get(mark.index as usize))
+        self.marks.last().and_then(|mark| self.batch.get(mark.index as usize)).map(AsRef::as_ref)
     }
 
     /// The cause of what is asked for now.
@@ -325,7 +325,7 @@ impl Turn {
     }
 
     /// The turn failed: its batch comes again, its effects are taken back.
-    pub fn fail(mut self) -> (Vec<Message>, Vec<Effect>) {
+    pub fn fail(mut self) -> (Vec<BoxedMessage>, Vec<Effect>) {
         self.undone.append(&mut self.effects);
         (self.batch, self.undone)
     }
@@ -336,8 +336,8 @@ mod tests {
     use super::*;
     use crate::message::{Channel, Class};
 
-    fn message(id: u128) -> Message {
-        Message {
+    fn message(id: u128) -> BoxedMessage {
+        Box::new(Message {
             id: MessageId(id),
             sender: AgentId::OUTSIDE,
             kind: Name::new("k").unwrap(),
@@ -349,7 +349,7 @@ mod tests {
             row: None,
             body: Bytes::new(),
             rare: None,
-        }
+        })
     }
 
     fn over(count: u128) -> Turn {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_core::ask::Owed;
 use skep_core::event::What;
-use skep_core::{AgentId, AskFailure, Bytes, Class, Lineage, Message, MessageId, Name, Seq};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Lineage, Message, MessageId, Name, Seq};
 use skep_store::Write;
 
 use crate::cell::Cell;
@@ -66,12 +66,12 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
         hive.outside.finish(hive, ask, result);
     } else {
         let answer = answer_message(hive, from, ask, owed, result);
-        deliver_answer(hive, owed.asker, ask, answer);
+        deliver_answer(hive, owed.asker, ask, Box::new(answer));
     }
 }
 
 /// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted.
-pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: Message) {
+pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: BoxedMessage) {
     let row = answer.row;
     let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, row) };
     let delivered = {
@@ -110,5 +110,5 @@ pub(crate) fn fail_ask(hive: &Arc<Hive>, asker: &Arc<Cell>, ask: MessageId, fail
     };
     hive.emit_of(asker, What::AskFailed { why: failure_word(&failure) });
     let answer = answer_message(hive, open.to, ask, &owed, Err(failure));
-    deliver_answer(hive, asker.id, ask, answer);
+    deliver_answer(hive, asker.id, ask, Box::new(answer));
 }

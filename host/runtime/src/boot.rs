@@ -51,7 +51,7 @@ pub(crate) fn each_record(
 pub(crate) fn count_state(hive: &Hive, cell: &Cell) -> Result<(), String> {
     let Some(store) = hive.store().filter(|_| cell.is_durable()) else { return Ok(()) };
     let mut bytes = 0;
-    each_record(store, Space::State, cell.id, |entry| {
+    each_record(&store, Space::State, cell.id, |entry| {
         bytes += (entry.key.len() + entry.value.len()) as u64;
         Ok(())
     })
@@ -66,7 +66,7 @@ pub(crate) fn kept_agents(hive: &Hive) -> Result<HashMap<Name, Kept>, StoreError
     let Some(store) = hive.store() else { return Ok(kept) };
     for owner in store.owners(Space::Agent)? {
         hive.directory.taken_up_to(owner);
-        each_record(store, Space::Agent, owner, |entry| {
+        each_record(&store, Space::Agent, owner, |entry| {
             let found = Kept::read(owner, &entry.value).map_err(|error| error.to_string())?;
             let name = Name::new(&found.record.name).map_err(|bad| bad.to_string())?;
             kept.insert(name, found);
@@ -151,7 +151,7 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
     for cell in hive.directory.all() {
         subscribe_declared(hive, &cell)?;
     }
-    let Some(store) = hive.store().cloned() else { return Ok(()) };
+    let Some(store) = hive.store() else { return Ok(()) };
     crate::dead::load(hive)?;
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
         load_asks(&store, cell)?;
@@ -287,7 +287,7 @@ fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<(), StoreEr
                 mind.agent.mailbox_mut().give_back(0);
             }
             // The gate is at its first position, which takes every message.
-            let _ = mind.agent.notice(stored.message);
+            let _ = mind.agent.notice(Box::new(stored.message));
         }
     }
 }

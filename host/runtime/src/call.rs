@@ -93,7 +93,7 @@ pub(crate) async fn call(context: &mut TurnContext, to: AgentId, message: Messag
         Room::Full => context.wait_for_room(to, channel, weight_bytes, false).await.map_err(AskFailure::NotSent)?,
         Room::Refused(error) => return Err(AskFailure::NotSent(error)),
     }
-    crate::release::deliver(&hive, to, message, weight_bytes);
+    crate::release::deliver(&hive, to, Box::new(message), weight_bytes);
     let left = Duration::from_nanos(deadline_ns.saturating_sub(hive.clock.wall_ns()));
     let result = tokio::time::timeout(left, receiver).await;
     drop(wait);
@@ -107,15 +107,7 @@ pub(crate) async fn call(context: &mut TurnContext, to: AgentId, message: Messag
 /// What the agent did before stands before anybody else may build on what it says now.
 async fn committed_so_far(context: &TurnContext) {
     let cell = &context.cell;
-    loop {
-        let changed = cell.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if cell.mind.lock().agent.ahead() == 0 {
-            return;
-        }
-        changed.await;
-    }
+    cell.changed.wait(|| (cell.mind.lock().agent.ahead() == 0).then_some(())).await;
 }
 
 fn names(hive: &Hive, path: &[AgentId]) -> String {

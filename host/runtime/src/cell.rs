@@ -18,6 +18,7 @@ use skep_core::{AgentId, Digest, ExitReason, Incarnation, Lineage, Message, Name
 use skep_engine::{Component, Instance};
 use tokio::sync::Notify;
 
+use crate::bell::Bell;
 use crate::context::TurnContext;
 use crate::events::Scene;
 use crate::state::StateBook;
@@ -48,11 +49,13 @@ pub(crate) struct Cell {
     /// Turns of an earlier count are void: a commit before them has failed.
     pub(crate) undoings: AtomicU32,
     /// Told when there may be room in the mailbox.
-    pub(crate) room: Notify,
+    pub(crate) room: Bell,
     /// Told when a turn or a commit of it has ended, or its gate has changed.
-    pub(crate) changed: Notify,
+    pub(crate) changed: Bell,
     /// Told when the turn that runs is to be given up.
     pub(crate) cancel: Notify,
+    /// Told when a stop that is under way is to be cut short.
+    pub(crate) killed: Notify,
     /// What its supervisor has ordered and nobody has begun yet.
     pub(crate) orders: Mutex<Orders>,
     /// What it may still send and log in this second. Not the instance's: a new one starts with no more.
@@ -147,6 +150,8 @@ pub(crate) struct Mind {
     pub(crate) degraded: Option<String>,
     pub(crate) failing: Option<String>,
     pub(crate) exit: Option<ExitReason>,
+    /// What it is to end with when its supervisor stops it at another agent's word.
+    pub(crate) stop_with: Option<ExitReason>,
     pub(crate) last_failure: Option<String>,
     pub(crate) sdk: String,
 }
@@ -175,6 +180,7 @@ impl Cell {
             degraded: None,
             failing: None,
             exit: None,
+            stop_with: None,
             last_failure: None,
             sdk: String::new(),
         };
@@ -191,9 +197,10 @@ impl Cell {
             instance: Mutex::new(None),
             component: Mutex::new(component),
             undoings: AtomicU32::new(0),
-            room: Notify::new(),
-            changed: Notify::new(),
+            room: Bell::default(),
+            changed: Bell::default(),
             cancel: Notify::new(),
+            killed: Notify::new(),
             orders: Mutex::default(),
             rates,
             stats: Stats::default(),
@@ -225,24 +232,16 @@ impl Cell {
 
     pub(crate) fn set_gate(&self, gate: Gate) {
         self.mind.lock().agent.set_gate(gate);
-        self.changed.notify_waiters();
+        self.changed.ring();
     }
 
     /// Waits until no turn of it runs and none waits for its commit.
     pub(crate) async fn quiet(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.mind.lock().agent.is_quiet() {
-                return;
-            }
-            changed.await;
-        }
+        self.changed.wait(|| self.mind.lock().agent.is_quiet().then_some(())).await;
     }
 
     /// Puts in what the host itself has to say; false if the agent takes nothing any more.
     pub(crate) fn notice(self: &Arc<Self>, message: Message) -> bool {
-        self.mind.lock().agent.notice(message).is_ok()
+        self.mind.lock().agent.notice(Box::new(message)).is_ok()
     }
 }

@@ -15,7 +15,7 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
@@ -71,7 +71,7 @@ impl TurnContext {
     }
 
     /// A turn begins.
-    pub(crate) fn prepare(&mut self, turn: TurnId, batch: &[Message]) {
+    pub(crate) fn prepare(&mut self, turn: TurnId, batch: &[BoxedMessage]) {
         self.turn = turn;
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
@@ -229,17 +229,11 @@ impl TurnHost for TurnContext {
             return Err(SendError::Full);
         }
         let target = self.target(to, channel)?;
-        let wait = async {
-            loop {
-                let room = target.room.notified();
-                tokio::pin!(room);
-                room.as_mut().enable();
-                if self.try_reserve(&target, channel, weight_bytes)? {
-                    return Ok(());
-                }
-                room.await;
-            }
-        };
+        let wait = target.room.wait(|| match self.try_reserve(&target, channel, weight_bytes) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
         tokio::time::timeout(Duration::from_millis(wait_ms_max.into()), wait).await.unwrap_or(Err(SendError::Full))?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();

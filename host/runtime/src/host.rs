@@ -183,23 +183,19 @@ impl Host {
     }
 
     async fn wait_until_open(&self, cell: &Arc<Cell>) -> Result<(), Error> {
-        loop {
-            let changed = cell.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let (gate, exit) = {
-                let mind = cell.mind.lock();
-                (mind.agent.gate(), mind.exit.clone())
-            };
-            match gate {
-                Gate::Open => return Ok(()),
-                Gate::Ended => {
-                    let reason = exit.map_or_else(|| "it was stopped".to_owned(), |reason| reason.to_string());
-                    return Err(Error::StartFailed { agent: cell.name.clone(), reason });
-                }
-                _ => changed.await,
+        let open_or_not = || {
+            let mind = cell.mind.lock();
+            match mind.agent.gate() {
+                Gate::Open => Some(Ok(())),
+                Gate::Ended => Some(Err(mind.exit.as_ref().map(ToString::to_string))),
+                _ => None,
             }
-        }
+        };
+        let opened = cell.changed.wait(open_or_not).await;
+        opened.map_err(|exit: Option<String>| Error::StartFailed {
+            agent: cell.name.clone(),
+            reason: exit.unwrap_or_else(|| "it was stopped".to_owned()),
+        })
     }
 
     /// Stops an agent for good: its mailbox becomes dead letters, its open asks end. With `purge` its state goes too;
@@ -240,15 +236,7 @@ impl Host {
     }
 
     async fn wait_until_ended(&self, cell: &Arc<Cell>) {
-        loop {
-            let changed = cell.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if cell.mind.lock().agent.gate() == Gate::Ended {
-                return;
-            }
-            changed.await;
-        }
+        cell.changed.wait(|| (cell.mind.lock().agent.gate() == Gate::Ended).then_some(())).await;
     }
 
     /// Gives an agent a new instance, at an operator's word: mailbox, state, asks and timers stay, and no restart is

@@ -9,6 +9,7 @@
 
 mod alarm;
 mod answer;
+mod bell;
 mod boot;
 mod builder;
 mod call;

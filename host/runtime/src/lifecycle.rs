@@ -22,6 +22,10 @@ use crate::turn::{Began, Left, Running, enter};
 
 /// Puts an order into the agent's queue; orders are performed one after the other.
 pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
+    // The patience of a supervisor above is at its end: a stop that is under way is cut short.
+    if let Order::Stop(_, _, Shutdown::Brutal) = order {
+        cell.killed.notify_waiters();
+    }
     let starts = {
         let mut orders = cell.orders.lock();
         orders.waiting.push_back(order);
@@ -76,6 +80,8 @@ async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
     cell.mind.lock().state.lose();
     let result = bring_up(hive, cell).await;
     if let Err(reason) = &result {
+        // What failed was not a start that the tree had asked for: to it, the agent has run until now.
+        cell.set_gate(Gate::Suspended);
         exit(hive, cell, reason.clone());
     }
     result
@@ -216,17 +222,23 @@ async fn stop(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId, reason: ExitRe
     let was_up = {
         let mut mind = cell.mind.lock();
         let up = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended);
-        mind.agent.set_gate(Gate::Stopping);
+        mind.agent.set_gate(if up { Gate::Stopping } else { Gate::Down });
         up
     };
-    cell.changed.notify_waiters();
-    let ended = if was_up { end_by(hive, cell, &reason, how).await } else { reason };
-    ended_now(hive, cell, ended);
+    cell.changed.ring();
+    // One that has ended before, or never came up, has told whom its end concerns.
+    if was_up {
+        let reason = cell.mind.lock().stop_with.take().unwrap_or(reason);
+        let ended = end_by(hive, cell, &reason, how).await;
+        cell.set_gate(Gate::Down);
+        ended_now(hive, cell, ended);
+    }
     hive.supervise(Event::Stopped { child });
 }
 
-/// Lets the running turn end and calls `stop`, as long as `how` allows; then it is killed.
+/// Lets the running turn end and calls `stop`, as long as `how` allows and nobody loses patience; then it is killed.
 async fn end_by(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason, how: Shutdown) -> ExitReason {
+    let killed = cell.killed.notified();
     let orderly = async {
         cell.quiet().await;
         let instance = cell.instance.lock().take();
@@ -234,15 +246,18 @@ async fn end_by(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason, how: Sh
             stop_turn(hive, cell, &mut instance, reason).await;
         }
     };
+    let orderly = async {
+        tokio::select! {
+            () = orderly => true,
+            () = killed => false,
+        }
+    };
     let in_time = match how {
         Shutdown::Brutal => false,
         Shutdown::AfterMs(limit_ms) => {
-            tokio::time::timeout(Duration::from_millis(limit_ms.into()), orderly).await.is_ok()
+            tokio::time::timeout(Duration::from_millis(limit_ms.into()), orderly).await.unwrap_or(false)
         }
-        Shutdown::Infinity => {
-            orderly.await;
-            true
-        }
+        Shutdown::Infinity => orderly.await,
     };
     if in_time {
         return reason.clone();
@@ -291,7 +306,7 @@ pub(crate) fn exit(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
         return;
     }
     give_up_turn(cell);
-    cell.changed.notify_waiters();
+    cell.changed.ring();
     ended_now(hive, cell, reason.clone());
     if let Some(child) = hive.supervision.child_of(cell) {
         hive.supervise(Event::Exited { child, reason });
@@ -329,7 +344,7 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     drop(cell.instance.lock().take());
     let reason = cell.mind.lock().exit.clone().unwrap_or(ExitReason::Shutdown);
     for message in waiting {
-        crate::dead::bury(hive, cell, message, DeadReason::Stopped, AskFailure::Down(reason.clone()));
+        crate::dead::bury(hive, cell, *message, DeadReason::Stopped, AskFailure::Down(reason.clone()));
     }
     for (ask, owed) in owed {
         crate::answer::end_ask(hive, cell.id, ask, &owed, Err(AskFailure::Down(reason.clone())));
@@ -339,14 +354,14 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     if gone {
         crate::spawn::gone(hive, cell);
     }
-    cell.changed.notify_waiters();
-    cell.room.notify_waiters();
+    cell.changed.ring();
+    cell.room.ring();
 }
 
 /// An agent stops one that it started.
 pub(crate) fn stop_child(hive: &Arc<Hive>, agent: AgentId, reason: ExitReason) {
     let Some(cell) = hive.cell(agent) else { return };
-    cell.mind.lock().exit = Some(reason);
+    cell.mind.lock().stop_with = Some(reason);
     // A child that is not in the tree any more is stopped already.
     let _ = hive.terminate(cell.name.as_str());
 }

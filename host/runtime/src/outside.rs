@@ -218,7 +218,7 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
             return Err(error.into());
         }
     }
-    crate::release::deliver(hive, cell.id, message, weight_bytes);
+    crate::release::deliver(hive, cell.id, Box::new(message), weight_bytes);
     Ok(id)
 }
 
@@ -274,7 +274,7 @@ pub(crate) async fn ask(
 fn enter(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, weight_bytes: usize) {
     let delivered = {
         let mut mind = cell.mind.lock();
-        let delivered = mind.agent.deliver(message, weight_bytes);
+        let delivered = mind.agent.deliver(Box::new(message), weight_bytes);
         delivered.map(|_| mind.agent.wake())
     };
     match delivered {
@@ -345,17 +345,11 @@ async fn reserve(cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Re
     let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(message.channel).when_full else {
         return Err(fails(SendError::Full));
     };
-    let wait = async {
-        loop {
-            let room = cell.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if try_now()? {
-                return Ok(());
-            }
-            room.await;
-        }
-    };
+    let wait = cell.room.wait(|| match try_now() {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    });
     let wait_max = Duration::from_millis(wait_ms_max.into());
     tokio::time::timeout(wait_max, wait).await.unwrap_or_else(|_| Err(fails(SendError::Full)))
 }

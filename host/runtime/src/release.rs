@@ -8,7 +8,7 @@ use skep_core::ask::OpenAsk;
 use skep_core::event::{Severity, What};
 use skep_core::timer::Timer;
 use skep_core::turn::Effect;
-use skep_core::{AgentId, Class, DeadReason, Message};
+use skep_core::{AgentId, BoxedMessage, Class, DeadReason, Message};
 
 use crate::answer::{deliver_answer, end_ask};
 use crate::cell::Cell;
@@ -24,9 +24,9 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
     let mut exit = None;
     for out in release.out {
         match out {
-            Out::Message { to, message, promised_bytes } => send(hive, cell, to, *message, promised_bytes),
+            Out::Message { to, message, promised_bytes } => send(hive, cell, to, message, promised_bytes),
             Out::End { ask, owed, result, answer } => match answer {
-                Some(answer) => deliver_answer(hive, owed.asker, ask, *answer),
+                Some(answer) => deliver_answer(hive, owed.asker, ask, answer),
                 None => end_ask(hive, cell.id, ask, &owed, result),
             },
             Out::Unowed => hive.emit_of(cell, What::MessageDropped { reason: "late-reply" }),
@@ -47,7 +47,7 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
 }
 
 /// What the messages that were dealt with were to the host.
-fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[Message]) {
+fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[BoxedMessage]) {
     for message in handled {
         if let Class::Timer { .. } = message.class {
             hive.alarms.fired_and_handled(hive, cell, &message.kind);
@@ -56,7 +56,7 @@ fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[Message]) {
 }
 
 /// Puts a message into its receiver's mailbox, where its place is reserved.
-fn send(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: Message, promised_bytes: usize) {
+fn send(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: BoxedMessage, promised_bytes: usize) {
     if let Class::Ask { deadline_ns, blocking: false } = message.class {
         let open = OpenAsk { to, deadline_ns, channel: message.channel };
         cell.mind.lock().asks.opened(message.id, open);
@@ -66,9 +66,9 @@ fn send(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: Message, promi
 }
 
 /// As `send`, for messages of whoever.
-pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: Message, promised_bytes: usize) {
+pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: BoxedMessage, promised_bytes: usize) {
     let Some(receiver) = hive.cell(to) else {
-        return crate::dead::lost(hive, to, message, DeadReason::Absent);
+        return crate::dead::lost(hive, to, *message, DeadReason::Absent);
     };
     if is_remembered(&receiver, &message) && !hive.outside.is_new(hive, &receiver, message.id) {
         receiver.mind.lock().agent.mailbox_mut().give_back(promised_bytes);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_core::ask::Owed;
 use skep_core::spec::Durability;
 use skep_core::turn::{Effect, Sealed};
-use skep_core::{AgentId, AskFailure, Bytes, Class, Message, MessageId};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Message, MessageId};
 use skep_store::{Space, Sync, Write};
 
 use crate::answer::{answer_message, owed_by};
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
 /// What leaves after the commit, in order, and what is needed to take it back if the commit fails.
 pub(crate) struct Release {
     pub(crate) began: Began,
-    pub(crate) handled: Vec<Message>,
+    pub(crate) handled: Vec<BoxedMessage>,
     pub(crate) out: Vec<Out>,
     /// Replies that this turn began to owe.
     pub(crate) owes: Vec<MessageId>,
@@ -37,9 +37,9 @@ pub(crate) struct Release {
 /// One thing that leaves.
 pub(crate) enum Out {
     /// A message whose place is reserved.
-    Message { to: AgentId, message: Box<Message>, promised_bytes: usize },
+    Message { to: AgentId, message: BoxedMessage, promised_bytes: usize },
     /// The end of an ask.
-    End { ask: MessageId, owed: Owed, result: Result<Bytes, AskFailure>, answer: Option<Box<Message>> },
+    End { ask: MessageId, owed: Owed, result: Result<Bytes, AskFailure>, answer: Option<BoxedMessage> },
     /// A reply that nobody is owed.
     Unowed,
     /// Anything else, as the turn asked for it.
@@ -69,7 +69,7 @@ pub(crate) fn seal(
     mut sealed: Sealed,
     calls: Vec<(AgentId, MessageId)>,
     now_ns: u64,
-) -> Result<Plan, (String, Vec<Message>)> {
+) -> Result<Plan, (String, Vec<BoxedMessage>)> {
     let mut sealer = Sealer {
         hive,
         cell,
@@ -177,7 +177,7 @@ impl Sealer<'_> {
         self.put(Space::Timer, self.cell.id, name_key(name), value);
     }
 
-    fn effect(&mut self, effect: Effect, handled: &[Message]) {
+    fn effect(&mut self, effect: Effect, handled: &[BoxedMessage]) {
         match effect {
             Effect::Send { to, message } => self.send(to, message),
             Effect::Reply { ask, result } => self.reply(ask, result, handled),
@@ -191,7 +191,7 @@ impl Sealer<'_> {
     }
 
     /// A message is as durable as the weaker of its two ends.
-    fn send(&mut self, to: AgentId, mut message: Box<Message>) {
+    fn send(&mut self, to: AgentId, mut message: BoxedMessage) {
         if let (true, Class::Ask { deadline_ns, blocking: false }) = (self.durable, &message.class) {
             let open = skep_core::ask::OpenAsk { to, deadline_ns: *deadline_ns, channel: message.channel };
             self.put(Space::Ask, self.cell.id, id_key(message.id), encode(&AskRecord::of(&open), b""));
@@ -211,8 +211,8 @@ impl Sealer<'_> {
         }
     }
 
-    fn reply(&mut self, ask: MessageId, result: Result<Bytes, AskFailure>, handled: &[Message]) {
-        let in_batch = handled.iter().find(|message| message.id == ask).and_then(owed_by);
+    fn reply(&mut self, ask: MessageId, result: Result<Bytes, AskFailure>, handled: &[BoxedMessage]) {
+        let in_batch = handled.iter().find(|message| message.id == ask).and_then(|message| owed_by(message));
         let answered = self.out.iter().any(|out| matches!(out, Out::End { ask: before, .. } if *before == ask));
         let owed = match in_batch {
             Some(owed) => Some(owed).filter(|_| !answered),
@@ -259,7 +259,7 @@ impl Sealer<'_> {
         }
     }
 
-    fn refusals(&mut self, handled: &[Message], refused: Vec<(u32, skep_core::Refusal)>) {
+    fn refusals(&mut self, handled: &[BoxedMessage], refused: Vec<(u32, skep_core::Refusal)>) {
         for (index, refusal) in refused {
             let Some(message) = handled.get(index as usize) else { continue };
             self.cell.stats.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -272,7 +272,7 @@ impl Sealer<'_> {
     }
 
     /// Asks that were handled and have no answer yet.
-    fn owe(&mut self, handled: &[Message]) {
+    fn owe(&mut self, handled: &[BoxedMessage]) {
         for message in handled {
             let Some(owed) = owed_by(message) else { continue };
             if self.out.iter().any(|out| matches!(out, Out::End { ask, .. } if *ask == message.id)) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use skep_core::agent::{AfterFailure, FailureExit};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
-use skep_core::{AskFailure, DeadReason, ExitReason, Message, TurnId};
+use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, TurnId};
 use skep_engine::{Ended, Failure, Instance};
 
 use crate::cell::Cell;
@@ -47,7 +47,7 @@ pub(crate) enum Left {
 pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
     let began_undoings = cell.undoings.load(Ordering::Acquire);
     let Some(batch) = cell.mind.lock().agent.begin_turn() else { return };
-    cell.room.notify_waiters();
+    cell.room.ring();
     let began = Began { turn: cell.next_turn(), undoings: began_undoings, monotonic_ns: hive.clock.monotonic_ns() };
     let mut instance = match crate::instance::obtain(&hive, &cell).await {
         Ok(instance) => instance,
@@ -152,7 +152,7 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
         crate::release::release(hive, cell, plan.into_release());
     }
     hive.wake(cell);
-    cell.changed.notify_waiters();
+    cell.changed.ring();
 }
 
 fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
@@ -170,7 +170,7 @@ fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
                 }
                 crate::release::release(&hive, &cell, release);
                 hive.wake(&cell);
-                cell.changed.notify_waiters();
+                cell.changed.ring();
             }
             Err(failed) => crate::release::take_back(&hive, &cell, began, release, &failed),
         }
@@ -198,7 +198,7 @@ async fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, ki
     };
     follow(hive, cell, after, detail).await;
     hive.wake(cell);
-    cell.changed.notify_waiters();
+    cell.changed.ring();
 }
 
 async fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
@@ -206,7 +206,7 @@ async fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail:
         hive.emit_of(cell, What::MessageRedelivered { message, attempt });
     }
     if let Some(message) = after.dead {
-        crate::dead::bury(hive, cell, message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
+        crate::dead::bury(hive, cell, *message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
     }
     match after.exit {
         Some(FailureExit::MemoryLost) => crate::lifecycle::exit(hive, cell, ExitReason::TurnFailed(detail)),
@@ -223,15 +223,15 @@ fn undone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) {
     come_again(hive, cell, began, batch, true);
 }
 
-pub(crate) fn come_again(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<Message>, was_running: bool) {
+pub(crate) fn come_again(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, was_running: bool) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
     cell.mind.lock().agent.turn_undone(began.turn, batch, was_running);
     hive.wake(cell);
-    cell.changed.notify_waiters();
+    cell.changed.ring();
 }
 
 /// The agent could not be brought to run: its messages wait for the next attempt.
-async fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<Message>, reason: ExitReason) {
+async fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, reason: ExitReason) {
     cell.mind.lock().agent.turn_undone(began.turn, batch, true);
     crate::lifecycle::exit(hive, cell, reason);
 }
@@ -246,7 +246,7 @@ pub(crate) fn give_back(hive: &Arc<Hive>, cell: &Arc<Cell>, effects: Vec<Effect>
                 }
                 if let Some(target) = hive.cell(to) {
                     target.mind.lock().agent.mailbox_mut().give_back(message.weight_bytes());
-                    target.room.notify_waiters();
+                    target.room.ring();
                 }
             }
             Effect::Spawn(request) => crate::spawn::give_back(hive, request.id),
