@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use skep_core::Seq;
 use skep_store::{Commit, Error as StoreError, Store, Sync, Write};
 
@@ -49,7 +49,8 @@ pub(crate) struct Committer {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
+    /// None once the host has stopped: then the directory is free.
+    store: RwLock<Option<Arc<dyn Store>>>,
     queue: Mutex<VecDeque<Job>>,
     filled: Condvar,
     writer: Mutex<()>,
@@ -63,7 +64,7 @@ struct Shared {
 impl Committer {
     pub(crate) fn new(store: Arc<dyn Store>, next_row: u64) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            store,
+            store: RwLock::new(Some(store)),
             queue: Mutex::default(),
             filled: Condvar::new(),
             writer: Mutex::new(()),
@@ -91,8 +92,9 @@ impl Committer {
         self.shared.commits.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.shared.store
+    /// The store; none once the host has stopped.
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.shared.store.read().clone()
     }
 
     /// Queues a job. With `alone`, this thread commits it if nobody else is at it.
@@ -123,6 +125,8 @@ impl Committer {
         if let Some(releaser) = threads.next() {
             let _ = releaser.join();
         }
+        // Whoever else still holds the hive keeps the directory from nobody.
+        drop(self.shared.store.write().take());
     }
 }
 
@@ -189,7 +193,7 @@ impl Shared {
             cells.extend(job.void);
             dones.push((job.done, Ok(())));
         }
-        let result = if commit.writes.is_empty() { Ok(()) } else { self.store.commit(&commit) };
+        let result = self.write(&commit);
         self.commits.fetch_add(1, Ordering::Relaxed);
         let failed = result
             .err()
@@ -205,6 +209,16 @@ impl Shared {
             let fate = fate.and_then(|()| failed.clone().map_or(Ok(()), Err));
             (done, fate)
         }));
+    }
+
+    fn write(&self, commit: &Commit) -> Result<(), StoreError> {
+        if commit.writes.is_empty() {
+            return Ok(());
+        }
+        match &*self.store.read() {
+            Some(store) => store.commit(commit),
+            None => Err(StoreError::Fatal("the host has stopped".to_owned())),
+        }
     }
 
     fn take_group(&self) -> Vec<Job> {

@@ -48,9 +48,10 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     }
     let mut scene = cell.scene();
     scene.cause = Some(message.id);
-    hive.emit(&scene, What::DeadLetter { message: message.id, reason: reason.clone() });
     let ask = message.id;
-    keep(hive, cell.name.clone(), message, reason, cell.is_durable(), writes);
+    keep(hive, cell.name.clone(), message, reason.clone(), cell.is_durable(), writes);
+    // Whoever hears of it finds it.
+    hive.emit(&scene, What::DeadLetter { message: ask, reason });
     if let Some(owed) = owed {
         end_ask(hive, cell.id, ask, &owed, Err(to_asker));
     }
@@ -63,10 +64,10 @@ pub(crate) fn lost(hive: &Arc<Hive>, to: AgentId, message: Message, reason: Dead
         Some(cell) => bury(hive, &cell, message, reason, failure),
         None => {
             let (ask, owed) = (message.id, owed_by(&message));
-            hive.emit(&Default::default(), What::DeadLetter { message: ask, reason: reason.clone() });
             let writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
             let name = Name::new(&format!("agent-{}", to.0)).unwrap_or_else(|_| Name::reply());
-            keep(hive, name, message, reason, true, writes);
+            keep(hive, name, message, reason.clone(), true, writes);
+            hive.emit(&Default::default(), What::DeadLetter { message: ask, reason });
             if let Some(owed) = owed {
                 end_ask(hive, to, ask, &owed, Err(failure));
             }
@@ -123,7 +124,7 @@ fn record_of(letter: &DeadLetter) -> Bytes {
 pub(crate) fn load(hive: &Arc<Hive>) -> Result<(), skep_store::Error> {
     let Some(store) = hive.store() else { return Ok(()) };
     let mut letters = Vec::new();
-    crate::boot::each_record(store, Space::DeadLetter, OWNER, |entry| {
+    crate::boot::each_record(&store, Space::DeadLetter, OWNER, |entry| {
         let (record, body) = decode::<DeadRecord>("dead letter", &entry.value).map_err(|error| error.to_string())?;
         let id = crate::record::key_id(&entry.key).ok_or("its key is no id")?;
         letters.push(letter_of(id, record, body));

@@ -67,8 +67,8 @@ pub(crate) struct PluginEntry {
 }
 
 impl Hive {
-    pub(crate) fn store(&self) -> Option<&Arc<dyn Store>> {
-        self.committer.as_ref().map(Committer::store)
+    pub(crate) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.committer.as_ref().and_then(Committer::store)
     }
 
     pub(crate) fn emit(&self, scene: &Scene, what: What) {

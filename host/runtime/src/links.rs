@@ -11,10 +11,10 @@ use crate::hive::Hive;
 
 /// Links two agents, or ends that.
 pub(crate) fn link(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bool) {
-    let there = is_there(hive, other);
     let mut links = hive.links.lock();
     if on {
-        let signal = links.link(cell.id, other, there);
+        // Under the lock: an end that comes after it finds the link.
+        let signal = links.link(cell.id, other, is_there(hive, other));
         drop(links);
         perform(hive, signal.into_iter().collect());
     } else {
@@ -24,10 +24,9 @@ pub(crate) fn link(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bool)
 
 /// Monitors an agent, or ends that.
 pub(crate) fn monitor(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bool) {
-    let there = is_there(hive, other);
     let mut links = hive.links.lock();
     if on {
-        let signal = links.monitor(cell.id, other, there);
+        let signal = links.monitor(cell.id, other, is_there(hive, other));
         drop(links);
         perform(hive, signal.into_iter().collect());
     } else {
