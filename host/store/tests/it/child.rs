@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+type Role = (&'static str, fn(&Path));
+
 /// What the child does, by name. Its lines on standard output start with `> `.
-const ROLES: [(&str, fn(&Path)); 7] = [
+const ROLES: [Role; 7] = [
     ("write-for-ever", crate::crash::write_for_ever),
     ("open", crate::open::open_and_tell),
     ("meet-faults", crate::faults::meet_faults),

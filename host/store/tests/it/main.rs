@@ -1,5 +1,7 @@
 //! The tests of the store, one module per promise. The two implementations go through the same ones.
 
+#![cfg(test)]
+
 mod alike;
 mod child;
 mod crash;
