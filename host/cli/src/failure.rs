@@ -18,9 +18,16 @@ pub struct Failure {
     pub exit: Exit,
     /// One sentence.
     pub message: String,
+    /// More about it, for those who ask.
+    pub more: Box<More>,
+}
+
+/// What else is known of a failure.
+#[derive(Clone, Debug, Default)]
+pub struct More {
     /// What to do next.
     pub help: Option<String>,
-    /// A report with snippets, for people, in place of the sentence.
+    /// A report with snippets, for people.
     pub report: Option<String>,
     /// What is wrong in a file, one by one, for programs.
     pub problems: Option<Value>,
@@ -33,14 +40,8 @@ impl Failure {
     /// With the exit code and the help of the code's page.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let code = code.into();
-        Self {
-            exit: pages::exit(&code),
-            help: pages::help(&code).map(str::to_owned),
-            message: message.into(),
-            report: None,
-            problems: None,
-            code,
-        }
+        let help = pages::help(&code).map(str::to_owned);
+        Self { exit: pages::exit(&code), message: message.into(), more: Box::new(More { help, ..More::default() }), code }
     }
 
     /// The command line is wrong in a way that its parser cannot see.
@@ -56,7 +57,7 @@ impl Failure {
     /// The same with other words about what to do.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.more.help = Some(help.into());
         self
     }
 
@@ -64,9 +65,8 @@ impl Failure {
     pub fn of_manifest(error: LoadError, color: bool) -> Self {
         let mut failure = Self::new(error.code(), error.to_string());
         if let LoadError::Rejected(rejected) = error {
-            failure.report = Some(rejected.rendered(color));
-            failure.problems = Some(rejected.to_json());
-            failure.help = None;
+            let (report, problems) = (Some(rejected.rendered(color)), Some(rejected.to_json()));
+            *failure.more = More { help: None, report, problems };
         }
         failure
     }
@@ -79,8 +79,8 @@ impl Failure {
             "code": self.code,
             "exit": self.exit as u8,
             "message": self.message,
-            "help": self.help,
-            "problems": self.problems,
+            "help": self.more.help,
+            "problems": self.more.problems,
         })
     }
 }
@@ -97,9 +97,7 @@ impl From<Problem> for Failure {
             exit: Exit::from_number(problem.exit),
             code: problem.code.into(),
             message: problem.detail,
-            help: problem.help,
-            report: None,
-            problems: problem.problems,
+            more: Box::new(More { help: problem.help, report: None, problems: problem.problems }),
         }
     }
 }

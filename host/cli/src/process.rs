@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use crate::api::socket::shown_path;
 use crate::api::types::HostStatus;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, More, Outcome};
 
 /// What a starting host tells: one JSON value a line on stdout.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,9 +62,9 @@ impl Told {
             code: failure.code.to_string(),
             exit: failure.exit as u8,
             message: failure.message.clone(),
-            help: failure.help.clone(),
-            report: failure.report.clone(),
-            problems: failure.problems.clone(),
+            help: failure.more.help.clone(),
+            report: failure.more.report.clone(),
+            problems: failure.more.problems.clone(),
         }
     }
 
@@ -112,7 +112,8 @@ impl Launch {
                 Told::Ready(status) => return Ok((child, status)),
                 Told::Failed { code, exit, message, help, report, problems } => {
                     let exit = Exit::from_number(exit);
-                    return Err(Failure { code: code.into(), exit, message, help, report, problems });
+                    let more = Box::new(More { help, report, problems });
+                    return Err(Failure { code: code.into(), exit, message, more });
                 }
                 other => progress(&other),
             }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use skep_core::{Bytes, Channel};
 use skep_runtime::{AskOptions, SendOptions};
 
@@ -18,6 +18,8 @@ use super::types::{Accepted, META_PREFIX, MessageQuery, Versioned};
 
 /// The largest body of a request that is no message, in bytes.
 pub(super) const JSON_BYTES_MAX: usize = 1 << 20;
+/// What is read of a body that is too large, in bytes, so that a peer that sends it all gets to read why.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
 /// How long a peer may take to send its body.
 const BODY_SECONDS_MAX: u64 = 30;
 /// The longest that an ask may wait.
@@ -77,17 +79,30 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
 
 /// The whole body, if it is not too large and comes in time.
 pub(super) async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let limited = Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), limited).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let error = ApiError::new("E_TOO_LARGE", format!("the body is larger than {bytes_max} bytes"));
-            Err(error.with_status(StatusCode::PAYLOAD_TOO_LARGE))
-        }
-        Ok(Err(_)) => Err(ApiError::bad_request("the body broke off")),
+    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), whole_body(body, bytes_max)).await {
+        Ok(read) => read,
         Err(_) => {
             let error = ApiError::bad_request(format!("the body took longer than {BODY_SECONDS_MAX} s"));
             Err(error.with_status(StatusCode::REQUEST_TIMEOUT))
         }
     }
+}
+
+async fn whole_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::bad_request("the body broke off"))?;
+        let data = frame.into_data().unwrap_or_default();
+        length += data.len();
+        if length <= bytes_max {
+            kept.extend_from_slice(&data);
+        } else if length > bytes_max + DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    if length <= bytes_max {
+        return Ok(kept.into());
+    }
+    let error = ApiError::new("E_TOO_LARGE", format!("the body is larger than {bytes_max} bytes"));
+    Err(error.with_status(StatusCode::PAYLOAD_TOO_LARGE))
 }

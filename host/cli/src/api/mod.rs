@@ -15,3 +15,6 @@ pub mod text;
 pub use convert::{body, event};
 pub use routes::Api;
 pub use server::serve;
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -211,18 +211,16 @@ impl FromRequestParts<Api> for Segment {
     }
 }
 
-/// A JSON body.
+/// A JSON body, whatever its content type says.
 struct Body<T>(T);
 
 impl<T: serde::de::DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, api: &Api) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let bytes = messages::read_body(body, messages::JSON_BYTES_MAX).await?;
-        let request = Request::from_parts(parts, bytes.into());
-        let found: Result<Json<T>, JsonRejection> = Json::from_request(request, api).await;
-        found.map(|Json(value)| Self(value)).map_err(|error| ApiError::bad_request(shown(&error.body_text())))
+    async fn from_request(request: Request, _: &Api) -> Result<Self, ApiError> {
+        let bytes = messages::read_body(request.into_body(), messages::JSON_BYTES_MAX).await?;
+        let found = serde_json::from_slice(&bytes);
+        found.map(Self).map_err(|error| ApiError::bad_request(shown(&error.to_string())))
     }
 }
 

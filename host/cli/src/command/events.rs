@@ -86,7 +86,7 @@ fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outco
 fn row(event: &Event) -> Vec<String> {
     vec![
         event.time.clone(),
-        format!("{:5}", event.severity),
+        event.severity.clone(),
         event.event.clone(),
         event.agent.clone().unwrap_or_else(|| "-".to_owned()),
         describe::fields(event),

@@ -14,9 +14,9 @@ use crate::pages;
 #[command(before_help = "Examples:
   skep explain E_MAILBOX_FULL          an error; needs no host
   skep explain agent.budget            keys of the manifest; needs no host
-  skep explain pool                    settings of the host whose names begin so")]
+  skep explain pool                    settings of the host that have to do with it")]
 pub struct Args {
-    /// A code, a key or the beginning of a setting's name [default: all settings]
+    /// A code, a key or a word about a setting [default: all settings]
     #[arg(add = complete::codes())]
     topic: Option<String>,
 }
@@ -92,7 +92,7 @@ async fn settings(context: &Context, topic: &str) -> Outcome {
     let all: Outcome<List<Setting>> = context.with_host(async |mut host| host.get("/v1/settings").await).await;
     let all = all.map_err(|failure| unknown_offline(topic, failure))?;
     let known: Vec<String> = all.items.iter().map(|setting| setting.name.clone()).collect();
-    let found: Vec<Setting> = all.items.into_iter().filter(|setting| setting.name.starts_with(topic)).collect();
+    let found: Vec<Setting> = all.items.into_iter().filter(|setting| is_about(setting, topic)).collect();
     if found.is_empty() {
         let shown = skep_core::name::shown(topic, 64);
         let failure = Failure::new("E_NO_TOPIC", format!("there is no code, no key and no setting {shown}"));
@@ -108,6 +108,11 @@ async fn settings(context: &Context, topic: &str) -> Outcome {
     }
     let names = found.iter().map(|setting| setting.name.clone()).collect();
     context.output.print(&Document::list("SettingList", &found, names, table))
+}
+
+/// Whether a setting's name, value or origin has the word.
+fn is_about(setting: &Setting, topic: &str) -> bool {
+    [&setting.name, &setting.value, &setting.origin].into_iter().any(|text| text.contains(topic))
 }
 
 /// Without a host the topic may still be a slip of a key.

@@ -39,5 +39,5 @@ fn row(event: &Event) -> Vec<String> {
         text.push_str("  (its turn was undone)");
     }
     let agent = event.agent.clone().unwrap_or_else(|| "-".to_owned());
-    vec![event.time.clone(), format!("{:5}", event.severity), agent, text]
+    vec![event.time.clone(), event.severity.clone(), agent, text]
 }

@@ -63,6 +63,9 @@ pub(super) async fn play(
     traffic.gate.open(count * 3 / 4);
     unless_stopped(&mut senders, traffic.gate.reached(count / 2)).await?;
     let traps = counter(&traffic.data, TRAPS).await?;
+    if traps > 0 {
+        bar.note(output, &format!("an agent trapped on purpose ({traps} turns undone): its messages came again"));
+    }
     bar.note(output, "kill -9 of the host");
     let killed = std::time::Instant::now();
     kill(host).await?;

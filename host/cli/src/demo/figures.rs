@@ -63,16 +63,18 @@ impl Counter {
     }
 }
 
-/// The extension that a file is counted under: what follows the last dot of its name, in lower case, if it is 1 to 16
-/// letters and digits; else the empty text. The ledger has the same rule.
+/// The extension that a file is counted under: what follows the last dot of its name, but for a first one, in lower case,
+/// if it is 1 to 16 letters and digits; else the empty text. The ledger has the same rule.
 pub(super) fn extension(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit_once('.') {
-        Some((_, end)) if (1..=16).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            end.to_ascii_lowercase()
-        }
+        Some((stem, end)) if !stem.is_empty() && is_plain(end) => end.to_ascii_lowercase(),
         _ => String::new(),
     }
+}
+
+fn is_plain(end: &str) -> bool {
+    (1..=16).contains(&end.len()) && end.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn extensions_are_short_and_in_lower_case() {
-        for (path, expected) in [("a/b.RS", "rs"), ("a.b/c", ""), (".gitignore", "gitignore"), ("x.", ""), ("x.a-b", "")] {
+        for (path, expected) in [("a/b.RS", "rs"), ("a.b/c", ""), (".gitignore", ""), (".a.b", "b"), ("x.", ""), ("x.a-b", "")] {
             assert_eq!(extension(path), expected, "{path}");
         }
     }

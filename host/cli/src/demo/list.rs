@@ -80,9 +80,9 @@ pub(super) fn take(folder: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
 
 fn is_wanted(entry: &DirEntry, data: &Path) -> bool {
     let is_folder = entry.file_type().is_some_and(|sort| sort.is_dir());
-    let named = |name: &&str| entry.file_name() == *name;
+    let is_skipped = SKIPPED_FOLDERS.iter().any(|name| entry.file_name() == *name) || entry.path() == data;
     // The folder that was asked for may be called anything.
-    entry.depth() == 0 || !is_folder || (!SKIPPED_FOLDERS.iter().any(|name| named(name)) && entry.path() != data)
+    entry.depth() == 0 || !is_folder || !is_skipped
 }
 
 /// A file with its figures; none for a folder; an error for what is skipped.

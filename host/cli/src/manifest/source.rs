@@ -90,7 +90,10 @@ impl SourceCode for Source {
         let (start, end, line) = self.window(span, before.max(after));
         let data = self.text.as_bytes().get(start..end).ok_or(MietteError::OutOfBounds)?;
         let shown = SourceSpan::new(start.into(), data.len());
-        let contents = MietteSpanContents::new_named(self.name.clone(), data, shown, line, 0, self.line_starts.len());
+        // Without context it is asked for the place of the span itself: that is what the heading shows.
+        let column = if before.max(after) == 0 { self.place(span.offset()).1 - 1 } else { 0 };
+        let lines = self.line_starts.len();
+        let contents = MietteSpanContents::new_named(self.name.clone(), data, shown, line, column, lines);
         Ok(Box::new(contents))
     }
 }

@@ -129,13 +129,13 @@ impl Output {
         if matches!(self.format, Format::Json | Format::Jsonl) {
             return tell(&failure.to_json().to_string());
         }
-        if let Some(report) = &failure.report {
+        if let Some(report) = &failure.more.report {
             tell(report.trim_end());
         }
         let (red, bold, end) =
             if self.talk_color { ("\u{1b}[31;1m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
         let mut text = format!("{red}error{end}: {} [{}]", failure.message, failure.code);
-        if let Some(help) = &failure.help {
+        if let Some(help) = &failure.more.help {
             text.push_str(&format!("\n{bold}help{end}: {}", help.replace('\n', "\n      ")));
         }
         tell(&text);

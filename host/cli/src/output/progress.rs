@@ -4,6 +4,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::format::Output;
 
+/// With a known total.
+const PARTS: &str = "{prefix:10} [{bar:32}] {pos}/{len} {msg}";
+/// Without.
+const COUNT: &str = "{prefix:10} {pos} {msg}";
+
 /// A bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
@@ -11,22 +16,29 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// From 0 to `total` of what `label` says. Hidden where stderr is no terminal or nothing is to be told.
+    /// From 0 to `total` of what `label` says; 0 is a total that is not known yet. Hidden where stderr is no terminal or nothing is to be told.
     pub fn new(output: &Output, label: &'static str, total: u64) -> Self {
         let hidden = output.quiet || !output.talk_terminal;
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let form = "{prefix:10} [{bar:32}] {pos}/{len} {msg}";
-        if let Ok(style) = ProgressStyle::with_template(form) {
-            bar.set_style(style.progress_chars("=> "));
-        }
         bar.set_prefix(label);
-        Self { bar }
+        let this = Self { bar };
+        this.draw_as(if total == 0 { COUNT } else { PARTS });
+        this
+    }
+
+    fn draw_as(&self, form: &str) {
+        if let Ok(style) = ProgressStyle::with_template(form) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
     }
 
     /// Where it is, of how many.
     pub fn set(&self, done: u64, total: u64) {
-        self.bar.set_length(total);
+        if self.bar.length() != Some(total) {
+            self.draw_as(PARTS);
+            self.bar.set_length(total);
+        }
         self.bar.set_position(done);
     }
 
