@@ -41,7 +41,12 @@ impl Failure {
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let code = code.into();
         let help = pages::help(&code).map(str::to_owned);
-        Self { exit: pages::exit(&code), message: message.into(), more: Box::new(More { help, ..More::default() }), code }
+        Self {
+            exit: pages::exit(&code),
+            message: message.into(),
+            more: Box::new(More { help, ..More::default() }),
+            code,
+        }
     }
 
     /// The command line is wrong in a way that its parser cannot see.

@@ -71,7 +71,8 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
     for (name, value) in headers {
         let Some(name) = name.as_str().strip_prefix(META_PREFIX) else { continue };
         let text = value.to_str().ok().and_then(percent_decoded);
-        let text = text.ok_or_else(|| ApiError::bad_request(format!("the header {name} is not percent-encoded UTF-8")))?;
+        let text =
+            text.ok_or_else(|| ApiError::bad_request(format!("the header {name} is not percent-encoded UTF-8")))?;
         found.push((name.to_owned(), text));
     }
     Ok(found)

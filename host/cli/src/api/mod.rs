@@ -17,4 +17,6 @@ pub use routes::Api;
 pub use server::serve;
 
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod tests;

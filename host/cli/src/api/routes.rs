@@ -146,11 +146,8 @@ async fn swap(State(api): State<Api>, Body(request): Body<SwapRequest>) -> Answe
 }
 
 async fn settings(State(api): State<Api>) -> Answer<List<Setting>> {
-    let one = |setting: skep_runtime::Setting| Setting {
-        name: setting.name,
-        value: setting.value,
-        origin: setting.origin,
-    };
+    let one =
+        |setting: skep_runtime::Setting| Setting { name: setting.name, value: setting.value, origin: setting.origin };
     answer("SettingList", List { items: api.host.explain().into_iter().map(one).collect() })
 }
 

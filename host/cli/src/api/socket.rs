@@ -85,9 +85,8 @@ fn folder() -> Outcome<PathBuf> {
     let name = format!("skep-{}", sys::user());
     let temporary = std::env::temp_dir().join(&name);
     let folder = if is_short(&temporary) { temporary } else { Path::new("/tmp").join(name) };
-    make_private(&folder).map_err(|error| {
-        Failure::new("E_SOCKET", format!("{} cannot hold sockets: {error}", shown_path(&folder)))
-    })?;
+    make_private(&folder)
+        .map_err(|error| Failure::new("E_SOCKET", format!("{} cannot hold sockets: {error}", shown_path(&folder))))?;
     Ok(folder)
 }
 

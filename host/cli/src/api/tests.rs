@@ -115,7 +115,9 @@ async fn a_body_that_is_too_large_is_refused_and_the_peer_gets_to_read_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_talks_nonsense_loses_its_connection_and_nothing_else() {
     let served = served().await;
-    for nonsense in ["\0\u{1}\u{2}", "GET", "GET / HTTP/9.9\r\n\r\n", "POST /v1/swap HTTP/1.1\r\ncontent-length: 99\r\n\r\n{"] {
+    for nonsense in
+        ["\0\u{1}\u{2}", "GET", "GET / HTTP/9.9\r\n\r\n", "POST /v1/swap HTTP/1.1\r\ncontent-length: 99\r\n\r\n{"]
+    {
         let answer = served.raw(nonsense).await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
@@ -132,7 +134,10 @@ async fn events_of_the_past_come_first_and_the_stream_ends_with_the_host() {
     let served = served().await;
     let mut lines = served.connect().await.lines("/v1/events?follow=true&event=hive.").await.unwrap();
     let first = String::from_utf8(lines.next().await.unwrap().unwrap()).unwrap();
-    assert!(first.starts_with("{\"apiVersion\":\"skep/v1\",\"kind\":\"Event\"") && first.contains("hive.started"), "{first}");
+    assert!(
+        first.starts_with("{\"apiVersion\":\"skep/v1\",\"kind\":\"Event\"") && first.contains("hive.started"),
+        "{first}"
+    );
     served.host.shutdown().await;
     let next = lines.next().await.unwrap().map(|line| String::from_utf8(line).unwrap());
     assert!(next.as_ref().is_some_and(|line| line.contains("hive.stopping")), "{next:?}");

@@ -43,11 +43,8 @@ pub(super) fn run(context: &Context, args: Args) -> Outcome {
     let mut options = BuildOptions { out: args.out, target_dir: args.target_dir, ..BuildOptions::new(args.dir) };
     options.child_time_max = context.timeout.unwrap_or(options.child_time_max);
     let built = build::build(&options, &mut |progress| tell(context, progress));
-    let built: Vec<Component> = built
-        .map_err(|error| Failure::new(error.code(), error.to_string()))?
-        .iter()
-        .map(component)
-        .collect();
+    let built: Vec<Component> =
+        built.map_err(|error| Failure::new(error.code(), error.to_string()))?.iter().map(component).collect();
     let mut table = Table::new(&["name", "file", "bytes", "digest"]);
     for one in &built {
         table.row([one.name.clone(), one.path.clone(), one.bytes.to_string(), describe::short_digest(&one.digest)]);

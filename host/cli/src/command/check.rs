@@ -47,9 +47,13 @@ struct Checked {
 }
 
 pub(super) fn run(context: &Context, args: Args) -> Outcome {
-    let checked = if is_component(&args.file) { component(&args.file)? } else { hive(context, &args.file)? };
+    let patient = context.clone();
+    let file = args.file;
+    let check = move || if is_component(&file) { component(&file) } else { hive(&patient, &file) };
+    let checked = context.blocking(check)?;
     if context.output.format == Format::Table && context.output.terminal {
-        let what = format!("{} can be used: {} agents, {} supervisors", checked.file, checked.agents, checked.supervisors);
+        let what =
+            format!("{} can be used: {} agents, {} supervisors", checked.file, checked.agents, checked.supervisors);
         context.output.note(&what);
     }
     let mut table = Table::new(&["plugin", "file", "size", "digest", "imports"]);

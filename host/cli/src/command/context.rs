@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use crate::api::socket::shown_path;
@@ -45,15 +46,31 @@ impl Context {
         self.within(USUAL, async { talk(self.connect().await?).await }).await
     }
 
+    /// Does what blocks, for as long as the command line allows; what goes on after that ends with the process.
+    pub fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Outcome<T> + Send + 'static) -> Outcome<T> {
+        let (done, result) = std::sync::mpsc::channel();
+        // Nobody is left to be told if the time was up before.
+        std::thread::spawn(move || drop(done.send(work())));
+        let gone = || Failure::new("E_INTERNAL", "the command broke off");
+        match self.timeout {
+            None => result.recv().unwrap_or_else(|_| Err(gone())),
+            Some(limit) => result.recv_timeout(limit).unwrap_or_else(|error| match error {
+                RecvTimeoutError::Timeout => Err(too_late(limit)),
+                RecvTimeoutError::Disconnected => Err(gone()),
+            }),
+        }
+    }
+
     /// The same for what usually takes longer.
     pub async fn within<T>(&self, usual: Duration, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         let limit = self.timeout.unwrap_or(usual);
         match tokio::time::timeout(limit, work).await {
             Ok(outcome) => outcome,
-            Err(_) => {
-                let message = format!("not done within {} ms", limit.as_millis());
-                Err(Failure::new("E_COMMAND_TIMEOUT", message))
-            }
+            Err(_) => Err(too_late(limit)),
         }
     }
+}
+
+fn too_late(limit: Duration) -> Failure {
+    Failure::new("E_COMMAND_TIMEOUT", format!("not done within {} ms", limit.as_millis()))
 }

@@ -24,6 +24,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: Args) -> Outcome<u8> {
-    let options = Options { dir: args.dir, agents: args.agents, components: args.components, data: context.data.clone() };
+    let options =
+        Options { dir: args.dir, agents: args.agents, components: args.components, data: context.data.clone() };
     demo::run(context, &options)
 }

@@ -5,8 +5,17 @@ use crate::output::Table;
 
 /// Lines of agents, as `skep ps` has them.
 pub(super) fn agents(agents: &[Agent]) -> Table {
-    let mut table =
-        Table::new(&["agent", "status", "plugin", "digest", "durability", "supervisor", "mailbox", "handled", "restarts"]);
+    let mut table = Table::new(&[
+        "agent",
+        "status",
+        "plugin",
+        "digest",
+        "durability",
+        "supervisor",
+        "mailbox",
+        "handled",
+        "restarts",
+    ]);
     for agent in agents {
         table.row([
             agent.name.clone(),

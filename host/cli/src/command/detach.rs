@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::{Context, up};
-use crate::client::data_dir;
 use crate::api::types::HostStatus;
+use crate::client::data_dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Bar, Document, Table};
 use crate::process::{Launch, Told, make_data_dir};

@@ -48,9 +48,9 @@ pub(super) fn path(follow: bool, agent: Option<&str>, kind: Option<&str>, last: 
 
 /// Prints a stream, a row an event. A stream has no JSON value of its own: `json` is one value a line too.
 pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&Event) -> Vec<String>) -> Outcome {
-    let mut lines = context.within(std::time::Duration::from_secs(30), async {
-        context.connect().await?.lines(path).await
-    }).await?;
+    let mut lines = context
+        .within(std::time::Duration::from_secs(30), async { context.connect().await?.lines(path).await })
+        .await?;
     let read = async {
         while let Some(line) = lines.next().await? {
             show(context, &line, row)?;
@@ -66,7 +66,8 @@ pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&
 }
 
 fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outcome {
-    let strange = |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
+    let strange =
+        |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
     if matches!(context.output.format, Format::Json | Format::Jsonl) {
         context.output.write(line)?;
         return context.output.write(b"\n");

@@ -118,7 +118,9 @@ fn is_about(setting: &Setting, topic: &str) -> bool {
 /// Without a host the topic may still be a slip of a key.
 fn unknown_offline(topic: &str, failure: Failure) -> Failure {
     match skep_core::similar::closest(topic, ROOT.iter().map(|key| key.name)) {
-        Some(similar) if !topic.is_empty() => failure.with_help(format!("settings need a host; or did you mean {similar}?")),
+        Some(similar) if !topic.is_empty() => {
+            failure.with_help(format!("settings need a host; or did you mean {similar}?"))
+        }
         _ => failure,
     }
 }

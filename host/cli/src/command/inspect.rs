@@ -26,7 +26,12 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
 
 fn table(detail: &AgentDetail) -> Table {
     let agent = &detail.agent;
-    let waiting: Vec<String> = detail.lanes.iter().filter(|lane| lane.messages > 0).map(|lane| format!("{} {}", lane.messages, lane.channel)).collect();
+    let waiting: Vec<String> = detail
+        .lanes
+        .iter()
+        .filter(|lane| lane.messages > 0)
+        .map(|lane| format!("{} {}", lane.messages, lane.channel))
+        .collect();
     Table::of_pairs([
         ("agent", agent.name.clone()),
         ("status", describe::status(agent)),

@@ -37,7 +37,8 @@ pub(super) fn start(format: LogFormat, file: Option<&Path>, color: bool, quiet: 
     };
     let wanted = std::env::var(VARIABLE).unwrap_or_else(|_| usual.to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
-        Failure::usage(format!("{VARIABLE} is not understood: {error}")).with_help("it takes words such as skep=debug,warn")
+        Failure::usage(format!("{VARIABLE} is not understood: {error}"))
+            .with_help("it takes words such as skep=debug,warn")
     })?;
     let writer = match file {
         None => BoxMakeWriter::new(io::stderr),

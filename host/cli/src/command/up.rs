@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::logging::{self, LogFormat};
 use super::{Context, check, detach};
-use crate::api::{self, Api, socket};
 use crate::api::types::HostStatus;
+use crate::api::{self, Api, socket};
 use crate::client::data_dir;
 use crate::failure::{Failure, Outcome};
 use crate::manifest::{self, Manifest};
@@ -120,7 +120,10 @@ fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
 }
 
 async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path) -> Outcome<u8> {
-    let host = started(context, args, manifest, data).await?;
+    let host = match context.timeout {
+        Some(limit) => context.within(limit, started(context, args, manifest, data)).await?,
+        None => started(context, args, manifest, data).await?,
+    };
     let (listener, bound) = match socket::bind(data).await {
         Ok(bound) => bound,
         Err(failure) => {
@@ -134,7 +137,8 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
     let signals = Signals::new()?;
     if args.ready_lines {
         Told::Ready(status).tell();
-    } else {
+    } else if args.log_format == LogFormat::Text || args.log_file.is_some() {
+        // Among lines of JSON it would be in the way; the event hive.started says the same there.
         context.output.note(&format!("hive {} is up: {} agents, data in {}", status.hive, status.agents, status.data));
     }
     let code = until_stopped(&host, stop, signals).await;

@@ -85,12 +85,17 @@ pub(super) async fn play(
 async fn started(launch: &Launch) -> Outcome<(Child, crate::api::types::HostStatus)> {
     match tokio::time::timeout(START_TIME_MAX, launch.start(|_| {})).await {
         Ok(started) => started,
-        Err(_) => Err(Failure::new("E_DEMO_FAILED", format!("the host did not start in {} s", START_TIME_MAX.as_secs()))),
+        Err(_) => {
+            Err(Failure::new("E_DEMO_FAILED", format!("the host did not start in {} s", START_TIME_MAX.as_secs())))
+        }
     }
 }
 
 /// Waits, unless a sender fails before.
-async fn unless_stopped(senders: &mut JoinSet<Outcome<Vec<(usize, Sent)>>>, until: impl Future<Output = ()>) -> Outcome {
+async fn unless_stopped(
+    senders: &mut JoinSet<Outcome<Vec<(usize, Sent)>>>,
+    until: impl Future<Output = ()>,
+) -> Outcome {
     tokio::pin!(until);
     loop {
         tokio::select! {

@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn extensions_are_short_and_in_lower_case() {
-        for (path, expected) in [("a/b.RS", "rs"), ("a.b/c", ""), (".gitignore", ""), (".a.b", "b"), ("x.", ""), ("x.a-b", "")] {
+        for (path, expected) in
+            [("a/b.RS", "rs"), ("a.b/c", ""), (".gitignore", ""), (".a.b", "b"), ("x.", ""), ("x.a-b", "")]
+        {
             assert_eq!(extension(path), expected, "{path}");
         }
     }

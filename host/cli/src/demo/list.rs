@@ -54,19 +54,17 @@ pub(super) fn take(folder: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
         .filter_entry(move |entry| is_wanted(entry, &data))
         .build_parallel();
     walk.run(|| {
-        Box::new(|entry| {
-            match entry.map_err(drop).and_then(|entry| listed(&root, &entry)) {
-                Ok(Some(file)) => {
-                    bar.advance(1);
-                    let Ok(mut files) = files.lock() else { return WalkState::Quit };
-                    files.push(file);
-                    if files.len() > FILES_MAX { WalkState::Quit } else { WalkState::Continue }
-                }
-                Ok(None) => WalkState::Continue,
-                Err(()) => {
-                    skipped.fetch_add(1, Ordering::Relaxed);
-                    WalkState::Continue
-                }
+        Box::new(|entry| match entry.map_err(drop).and_then(|entry| listed(&root, &entry)) {
+            Ok(Some(file)) => {
+                bar.advance(1);
+                let Ok(mut files) = files.lock() else { return WalkState::Quit };
+                files.push(file);
+                if files.len() > FILES_MAX { WalkState::Quit } else { WalkState::Continue }
+            }
+            Ok(None) => WalkState::Continue,
+            Err(()) => {
+                skipped.fetch_add(1, Ordering::Relaxed);
+                WalkState::Continue
             }
         })
     });
@@ -107,7 +105,11 @@ fn name(root: &Path, path: &Path) -> String {
         None => {
             use std::os::unix::ffi::OsStrExt;
             let bytes = relative.as_os_str().as_bytes().iter();
-            bytes.map(|byte| if byte.is_ascii_graphic() { char::from(*byte).to_string() } else { format!("%{byte:02X}") }).collect()
+            bytes
+                .map(
+                    |byte| if byte.is_ascii_graphic() { char::from(*byte).to_string() } else { format!("%{byte:02X}") },
+                )
+                .collect()
         }
     }
 }

@@ -21,8 +21,8 @@ use std::time::Instant;
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::Connection;
 use crate::api::types::Done;
+use crate::client::Connection;
 use crate::command::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Bar, Format};
@@ -96,7 +96,10 @@ async fn whole(context: &Context, options: &Options, stage: &Stage) -> Outcome<u
     let Listing { files, skipped } = tokio::task::block_in_place(|| list::take(&options.dir, &stage.data, &bar))?;
     let (files, bytes) = (Arc::new(files), 0u64);
     let bytes = files.iter().fold(bytes, |sum, file| sum + file.figures.bytes);
-    bar.note(output, &format!("{} files, {bytes} bytes; {skipped} links, special and unreadable files skipped", files.len()));
+    bar.note(
+        output,
+        &format!("{} files, {bytes} bytes; {skipped} links, special and unreadable files skipped", files.len()),
+    );
     bar.label("indexing");
     bar.restart(files.len() as u64);
     let launch = stage.launch(options.agents, trap_on(&files).map(|file| file.name.as_str()))?;

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
@@ -140,9 +140,12 @@ impl Line<'_> {
 
 /// What will not be otherwise the next time.
 fn is_final(failure: &Failure) -> bool {
-    matches!(failure.exit, Exit::Usage | Exit::Invalid)
-        || matches!(failure.code.as_ref(), "E_TOO_LARGE" | "E_DENIED" | "E_DEAD_LETTER" | "E_API_VERSION")
-        || (failure.code == "E_REFUSED" && !failure.message.contains("unavailable"))
+    let forbidden = matches!(failure.code.as_ref(), "E_TOO_LARGE" | "E_DENIED" | "E_DEAD_LETTER" | "E_API_VERSION");
+    match failure.exit {
+        Exit::Invalid => !failure.message.contains("unavailable"),
+        Exit::Usage => true,
+        _ => forbidden,
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client of another process has no event to wait for")]

@@ -35,8 +35,7 @@ pub(super) struct Verdict {
 impl<'a> Expected<'a> {
     /// The list, with what was really sent of files that changed meanwhile.
     pub(super) fn new(listed: &'a [Listed], unlike: &[(usize, Sent)]) -> Self {
-        let mut files: HashMap<&str, Figures> =
-            listed.iter().map(|file| (file.name.as_str(), file.figures)).collect();
+        let mut files: HashMap<&str, Figures> = listed.iter().map(|file| (file.name.as_str(), file.figures)).collect();
         let mut changed = Vec::new();
         for (place, sent) in unlike {
             let Some(file) = listed.get(*place) else { continue };

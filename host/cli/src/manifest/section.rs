@@ -266,7 +266,8 @@ impl<'a> Section<'a> {
         let mut found = Vec::with_capacity(outer.len());
         for (name, value) in outer {
             let DeValue::Table(table) = value.get_ref() else {
-                let message = format!("[{key}] holds a key `{}` that is no {key}", shown(name.get_ref(), SHOWN_CHARS_MAX));
+                let message =
+                    format!("[{key}] holds a key `{}` that is no {key}", shown(name.get_ref(), SHOWN_CHARS_MAX));
                 let help = Some(format!("each {key} is a table of its own: [{key}.NAME]"));
                 problems.error(Code::Type, name.span(), message, "no table", help);
                 continue;

@@ -118,11 +118,8 @@ pub(super) fn shutdown(section: &Section<'_>, into: &mut Shutdown, problems: &mu
     match value {
         Some(value) => *into = value,
         None => {
-            let message = format!(
-                "`shutdown` of {} cannot be \"{}\"",
-                section.what(),
-                skep_core::name::shown(text.value, 64)
-            );
+            let message =
+                format!("`shutdown` of {} cannot be \"{}\"", section.what(), skep_core::name::shown(text.value, 64));
             let help = format!("accepted: \"brutal\", \"infinity\", or {}", unit::DURATIONS);
             problems.error(Code::Value, text.span, message, "not accepted", Some(help));
         }

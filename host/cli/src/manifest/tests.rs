@@ -106,8 +106,7 @@ fn errors_when_it_is_no_toml_with_line_and_column() {
 
 #[test]
 fn all_errors_of_a_file_are_reported_at_once_in_its_order() {
-    let rejected = bad(
-        r#"
+    let rejected = bad(r#"
 [agent.a]
 plugn = "p"
 [agent.b]
@@ -120,8 +119,7 @@ plugin = "p"
 count = -1
 durability = 3
 budget = { memory_bytes_max = "64MB", timers_max = 99999999999 }
-"#,
-    );
+"#);
     let expected = [
         "E_MANIFEST_MISSING_KEY",
         "E_MANIFEST_UNKNOWN_KEY",
@@ -154,18 +152,20 @@ fn errors_when_names_are_there_twice() {
 
 #[test]
 fn errors_when_supervisors_are_under_themselves() {
-    let rejected = bad(
-        "[supervisor.a]\nparent = \"c\"\n[supervisor.b]\nparent = \"a\"\n[supervisor.c]\nparent = \"b\"\n\
-         [supervisor.d]\nparent = \"d\"\n[supervisor.e]\nparent = \"a\"\n",
-    );
+    let rejected =
+        bad("[supervisor.a]\nparent = \"c\"\n[supervisor.b]\nparent = \"a\"\n[supervisor.c]\nparent = \"b\"\n\
+         [supervisor.d]\nparent = \"d\"\n[supervisor.e]\nparent = \"a\"\n");
     assert_eq!(codes(&rejected), ["E_MANIFEST_CYCLE"; 2], "{}", rejected.rendered(false));
     assert!(rejected.problems[0].message.contains("a -> c -> b -> a"), "{}", rejected.problems[0].message);
 }
 
 #[test]
 fn errors_when_the_tree_is_too_deep() {
-    let text: String =
-        (0..20_000).map(|i| format!("[supervisor.s{i}]\nparent = \"{}\"\n", if i == 0 { "root".into() } else { format!("s{}", i - 1) })).collect();
+    let text: String = (0..20_000)
+        .map(|i| {
+            format!("[supervisor.s{i}]\nparent = \"{}\"\n", if i == 0 { "root".into() } else { format!("s{}", i - 1) })
+        })
+        .collect();
     assert_eq!(codes(&bad(&text)), ["E_MANIFEST_VALUE"]);
 }
 
@@ -178,7 +178,11 @@ fn contradictions_are_refused_with_the_rule_of_otp() {
             format!("[supervisor.root]\nauto_shutdown = \"any-significant\"\n{}", agent("significant = true")),
             "a permanent one never ends by itself",
         ),
-        ("[supervisor.s]\nrestart = \"transient\"\nstrategy = \"dynamic\"\nauto_shutdown = \"any-significant\"\n".into(), "bad_combination"),
+        (
+            "[supervisor.s]\nrestart = \"transient\"\nstrategy = \"dynamic\"\nauto_shutdown = \"any-significant\"\n"
+                .into(),
+            "bad_combination",
+        ),
         ("[supervisor.s]\nauto_shutdown = \"any-significant\"\n".into(), "must be transient or temporary"),
         (format!("[supervisor.s]\nstrategy = \"dynamic\"\n{}", agent("supervisor = \"s\"")), "simple_one_for_one"),
         ("[supervisor.root]\nrestart = \"transient\"\n".into(), "root is under no supervisor"),
@@ -197,7 +201,9 @@ fn contradictions_are_refused_with_the_rule_of_otp() {
 
 #[test]
 fn refuses_what_otp_refuses_in_a_supervisor() {
-    for keys in ["intensity = -1", "intensity = \"infinity\"", "period = 5", "period = \"0s\"", "strategy = \"one_for_one\""] {
+    for keys in
+        ["intensity = -1", "intensity = \"infinity\"", "period = 5", "period = \"0s\"", "strategy = \"one_for_one\""]
+    {
         let rejected = bad(&format!("[supervisor.s]\n{keys}\n"));
         assert_eq!(codes(&rejected), ["E_MANIFEST_VALUE"], "{keys}");
     }
@@ -225,7 +231,11 @@ fn a_grant_for_nobody_is_a_warning_with_a_guess() {
 
 #[test]
 fn ten_thousand_agents_are_read_at_once_and_a_million_are_refused() {
-    let many: String = (0..10_000).map(|i| format!("[agent.a{i}]\nplugin = \"p\"\n[agent.a{i}.grants]\nchannels = [\"data\"]\nsend_to = [\"a1\"]\n")).collect();
+    let many: String = (0..10_000)
+        .map(|i| {
+            format!("[agent.a{i}]\nplugin = \"p\"\n[agent.a{i}.grants]\nchannels = [\"data\"]\nsend_to = [\"a1\"]\n")
+        })
+        .collect();
     let started = std::time::Instant::now();
     assert_eq!(good(&many).root.children.len(), 10_000);
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
@@ -278,7 +288,11 @@ fn every_key_of_a_budget_reaches_its_own_field() {
 #[test]
 fn one_agent_is_read_from_its_keys_alone() {
     let name = skep_core::Name::new("x").unwrap();
-    let spec = agent_from_toml(&name, "plugin = \"p\"\ndurability = \"full\"\ngrants = { channels = [\"data\"], send_to = [\"y\"] }\n").unwrap();
+    let spec = agent_from_toml(
+        &name,
+        "plugin = \"p\"\ndurability = \"full\"\ngrants = { channels = [\"data\"], send_to = [\"y\"] }\n",
+    )
+    .unwrap();
     assert_eq!((spec.name.as_str(), spec.durability), ("x", Durability::Full));
     let rejected = agent_from_toml(&name, "plugin = \"p\"\ncount = 2\ndurablity = 1\n").unwrap_err();
     assert_eq!(rejected.errors(), 2);
@@ -299,7 +313,8 @@ fn the_schema_for_editors_is_the_parsers_own() {
 fn the_example_of_the_manual_is_a_good_one() {
     let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manifest.md")).unwrap();
     let example = manual.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let manifest = parse(example, Path::new("hive.toml")).unwrap_or_else(|rejected| panic!("{}", rejected.rendered(false)));
+    let manifest =
+        parse(example, Path::new("hive.toml")).unwrap_or_else(|rejected| panic!("{}", rejected.rendered(false)));
     assert!(manifest.warnings.is_empty(), "{}", manifest.shown_warnings(false));
     assert_eq!(names(&manifest.spec.root), ["ledger", "counters[counter-1 counter-2 counter-3 counter-4]"]);
 }
@@ -310,7 +325,9 @@ fn the_manual_names_every_key_with_its_default() {
     fn walk(keys: &[Key], manual: &str) {
         for key in keys {
             let row = format!("| `{}` | ", key.name);
-            let found = manual.lines().any(|line| line.starts_with(&row) && line.contains(key.doc) && line.contains(key.default));
+            let found = manual
+                .lines()
+                .any(|line| line.starts_with(&row) && line.contains(key.doc) && line.contains(key.default));
             match key.form {
                 Form::Named(inner) => walk(inner, manual),
                 Form::Table(inner) => walk(inner, manual),

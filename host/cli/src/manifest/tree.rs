@@ -74,12 +74,7 @@ impl Index {
     }
 }
 
-fn unknown<'n>(
-    what: &str,
-    named: &Noted<Name>,
-    known: impl Iterator<Item = &'n str>,
-    problems: &mut Problems,
-) {
+fn unknown<'n>(what: &str, named: &Noted<Name>, known: impl Iterator<Item = &'n str>, problems: &mut Problems) {
     let help = match closest(named.value.as_str(), known) {
         Some(similar) => format!("did you mean \"{similar}\"?"),
         None => format!("add [{what}.{}]", named.value),
@@ -127,7 +122,13 @@ fn names_of(draft: &AgentDraft<'_>, problems: &mut Problems) -> Vec<Name> {
         match Name::new(&format!("{}-{number}", draft.name.value)) {
             Ok(name) => names.push(name),
             Err(error) => {
-                problems.error(Code::Value, draft.name.span.clone(), error.to_string(), "too long with its number", None);
+                problems.error(
+                    Code::Value,
+                    draft.name.span.clone(),
+                    error.to_string(),
+                    "too long with its number",
+                    None,
+                );
                 break;
             }
         }
@@ -156,14 +157,17 @@ fn check_agents(
         check_not_dynamic(&draft.section, "supervisor", parent, problems);
         for plugin in draft.spec.grants.spawn.iter().filter(|name| *name != "self") {
             if !plugins.iter().any(|known| known.as_str() == plugin) {
-                let message = format!("{} may spawn {}, and there is no such plugin", draft.section.what(), shown(plugin, 64));
-                let help = closest(plugin, plugins.iter().map(Name::as_str)).map(|name| format!("did you mean \"{name}\"?"));
+                let message =
+                    format!("{} may spawn {}, and there is no such plugin", draft.section.what(), shown(plugin, 64));
+                let help =
+                    closest(plugin, plugins.iter().map(Name::as_str)).map(|name| format!("did you mean \"{name}\"?"));
                 problems.error(Code::Reference, draft.section.span_of("grants"), message, "no such plugin", help);
             }
         }
         if draft.spec.budget.mailbox_bytes_max < u64::from(body_bytes_max) + MESSAGE_WEIGHT_BYTES {
             let message = format!("the mailbox of {} is smaller than one message may be", draft.section.what());
-            let rule = format!("mailbox_bytes_max is at least body_bytes_max of [hive] and {MESSAGE_WEIGHT_BYTES} more");
+            let rule =
+                format!("mailbox_bytes_max is at least body_bytes_max of [hive] and {MESSAGE_WEIGHT_BYTES} more");
             draft.section.contradiction("budget", message, &rule, problems);
         }
     }
@@ -222,7 +226,8 @@ fn check_addresses(agents: &[(AgentDraft<'_>, Vec<Name>)], problems: &mut Proble
                 None => known.binary_search(&address.as_str()).is_ok(),
             };
             if !found {
-                let message = format!("{} may send to {address}, and no agent of this file is called so", draft.section.what());
+                let message =
+                    format!("{} may send to {address}, and no agent of this file is called so", draft.section.what());
                 let help = closest(address, known.iter().copied()).map(|name| format!("did you mean \"{name}\"?"));
                 problems.warning(draft.section.span_of("grants"), message, "nobody yet", help);
             }
@@ -255,7 +260,12 @@ fn top_down(supervisors: &[SupervisorDraft<'_>], index: &Index, problems: &mut P
 }
 
 /// Whether there is none. Each cycle is reported once, at its first supervisor in the file.
-fn report_cycles(supervisors: &[SupervisorDraft<'_>], index: &Index, reached: &[usize], problems: &mut Problems) -> bool {
+fn report_cycles(
+    supervisors: &[SupervisorDraft<'_>],
+    index: &Index,
+    reached: &[usize],
+    problems: &mut Problems,
+) -> bool {
     let mut done = vec![false; supervisors.len() + 1];
     for place in reached {
         mark(&mut done, *place);
@@ -313,7 +323,12 @@ fn assembled(
     for draft in supervisors {
         let is_root = draft.is_root();
         let place = (draft.name.span.start, draft.spec);
-        specs.push(if is_root { root = place.1; None } else { Some(place) });
+        specs.push(if is_root {
+            root = place.1;
+            None
+        } else {
+            Some(place)
+        });
     }
     for place in order.iter().rev().filter(|place| **place != 0) {
         let Some((start, mut spec)) = specs.get_mut(*place).and_then(Option::take) else { continue };

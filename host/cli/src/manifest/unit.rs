@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_unit_or_no_sense() {
-        for text in ["", "5", "s", "5 minuts", "-5s", "1.s", ".5s", "1e3s", "1.0005s", "99999999999999999999h", "５s", "5ß"] {
+        for text in
+            ["", "5", "s", "5 minuts", "-5s", "1.s", ".5s", "1e3s", "1.0005s", "99999999999999999999h", "５s", "5ß"]
+        {
             assert_eq!(duration_ms(text), None, "{text}");
         }
         assert_eq!(size_bytes("64MB"), None);

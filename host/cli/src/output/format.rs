@@ -132,8 +132,7 @@ impl Output {
         if let Some(report) = &failure.more.report {
             tell(report.trim_end());
         }
-        let (red, bold, end) =
-            if self.talk_color { ("\u{1b}[31;1m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
+        let (red, bold, end) = if self.talk_color { ("\u{1b}[31;1m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
         let mut text = format!("{red}error{end}: {} [{}]", failure.message, failure.code);
         if let Some(help) = &failure.more.help {
             text.push_str(&format!("\n{bold}help{end}: {}", help.replace('\n', "\n      ")));

@@ -20,10 +20,12 @@ impl Bar {
     pub fn new(output: &Output, label: &'static str, total: u64) -> Self {
         let hidden = output.quiet || !output.talk_terminal;
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         bar.set_prefix(label);
         let this = Self { bar };
         this.draw_as(if total == 0 { COUNT } else { PARTS });
+        // Only now, or it would be drawn once in another style.
+        this.bar.set_draw_target(target);
         this
     }
 
