@@ -124,7 +124,7 @@ impl<H: TurnHost> Ctx<H> {
 
     /// For effects that have no id of their own.
     pub(crate) fn may_act(&mut self) -> Result<Result<(), SendError>, Halt> {
-        Ok(self.turn()?.cause().map(|_| ()).ok_or_else(no_cause))
+        Ok(self.turn()?.acting_cause().map(|_| ()).ok_or_else(no_cause))
     }
 
     /// This agent's own number in the hive.
@@ -159,5 +159,7 @@ impl<H: TurnHost> Ctx<H> {
 }
 
 fn no_cause() -> SendError {
-    SendError::Invalid("there is no message that it belongs to: call turn.begin first; a woken agent may not send".to_owned())
+    let why = "there is no message that it belongs to: call turn.begin first; neither a woken agent nor a message that \
+               was refused may send";
+    SendError::Invalid(why.to_owned())
 }

@@ -2,6 +2,7 @@
 //! component at a time; whoever cannot wait does it on a thread of its own.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -34,8 +35,6 @@ use crate::world::World;
 const CAUSE_CHARS_MAX: usize = 500;
 /// The most imports of a component that are kept for people.
 const IMPORTS_MAX: usize = 256;
-/// A pool of fewer places is not worth having.
-const POOL_LIVE_MIN: u32 = 16;
 
 /// How the sandbox is set up.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ impl Default for EngineOptions {
     }
 }
 
-/// The sandbox. Cheap to clone; its clock ends with the last clone.
+/// The sandbox. Cheap to clone; its clock ends with the last clone and the last instance.
 pub struct Engine<H: TurnHost>(Arc<Inner<H>>);
 
 impl<H: TurnHost> Clone for Engine<H> {
@@ -74,7 +73,7 @@ struct Inner<H: TurnHost> {
     /// One compiles at a time: it uses all processors as it is.
     compiling: Mutex<()>,
     compiled: Mutex<HashMap<Digest, Weak<Compiled<H>>>>,
-    ticker: Ticker,
+    ticker: Arc<Ticker>,
 }
 
 /// One of wasmtime's engines, and what it offers to components.
@@ -90,9 +89,9 @@ struct Sandbox<H: TurnHost> {
 impl<H: TurnHost> Engine<H> {
     /// Sets the sandbox up.
     pub fn new(options: EngineOptions) -> Result<Self, Error> {
-        let pool = Arc::new(Pool::of_system());
-        let ticker = Ticker::start()?;
-        let small = Arc::new(Sandbox::new(Profile::AgentSmall, &pool, &options)?);
+        let pool = Arc::new(Pool::of_system(options.live_instances_max));
+        let ticker = Arc::new(Ticker::start()?);
+        let small = Arc::new(Sandbox::new(Profile::AgentSmall, &pool)?);
         ticker.add(&small.engine);
         let cache = open_cache(options.cache_dir.as_deref());
         Ok(Self(Arc::new(Inner {
@@ -138,7 +137,7 @@ impl<H: TurnHost> Engine<H> {
     /// Makes an instance, within limits from its first instruction on, and asks it how it wants to be entered.
     pub async fn instantiate(&self, component: &Component<H>, host: H, limits: Limits) -> Result<Instance<H>, Failure> {
         let compiled = &component.0;
-        let live_max = self.0.live_max(compiled.profile);
+        let live_max = self.0.pool.live_max(compiled.profile);
         let place = self.0.pool.take(compiled.profile, compiled.sizes.memories).ok_or(Failure::PoolFull { live_max })?;
         let wasi = (compiled.has_wasi()).then(|| Box::new(Wasi::new()));
         let ctx = Ctx::new(host, Meter::new(&limits), Cpu::new(limits.cpu_ms_max, self.0.ticker.ticks()), wasi);
@@ -146,9 +145,15 @@ impl<H: TurnHost> Engine<H> {
         guard(&mut store, &limits);
         let agent = match compiled.pre.instantiate_async(&mut store).await {
             Ok(agent) => agent,
-            Err(error) => return Err(in_init(of_store(&mut store, &error, live_max))),
+            Err(error) => return Err(in_init(of_store(&mut store, &error, None, live_max))),
         };
-        Instance::described(store, agent, place).await.map_err(in_init)
+        Instance::described(store, agent, place, Arc::clone(&self.0.ticker)).await.map_err(in_init)
+    }
+
+    /// Ends when a place for an instance becomes free after the call of this. Whoever waits for one calls this, then tries,
+    /// and awaits it if the pool is full.
+    pub fn place_freed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.0.pool.freed()
     }
 
     /// Every setting of the sandbox: name, value with its unit, and where it comes from.
@@ -172,6 +177,9 @@ impl<H: TurnHost> Inner<H> {
     fn compile(&self, plugin: &Plugin) -> Result<Compiled<H>, Error> {
         looks::like_component(&plugin.bytes)?;
         let scan = scan::scan(&plugin.bytes)?;
+        if scan.is_wit_package() {
+            return Err(Error::WitPackage);
+        }
         self.world.check(&scan)?;
         let sandbox = self.sandbox(profile(&scan.needs)?)?;
         let found = self.cache.as_ref().ok().and_then(|cache| cache.load(&sandbox.engine, plugin.digest, sandbox.profile));
@@ -208,14 +216,10 @@ impl<H: TurnHost> Inner<H> {
         if let Some(sandbox) = large.as_ref() {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(Sandbox::new(profile, &self.pool, &self.options)?);
+        let sandbox = Arc::new(Sandbox::new(profile, &self.pool)?);
         self.ticker.add(&sandbox.engine);
         *large = Some(Arc::clone(&sandbox));
         Ok(sandbox)
-    }
-
-    fn live_max(&self, profile: Profile) -> u32 {
-        live_max(profile, &self.pool, &self.options)
     }
 
     fn settings(&self) -> Vec<(String, String, String)> {
@@ -243,24 +247,27 @@ const WASMTIME_VERSION: &str = "48";
 
 impl<H: TurnHost> Sandbox<H> {
     /// With a pool as large as the system bears: if it refuses, with a smaller one; at last without.
-    fn new(profile: Profile, pool: &Pool, options: &EngineOptions) -> Result<Self, Error> {
-        let mut live = live_max(profile, pool, options);
+    fn new(profile: Profile, pool: &Pool) -> Result<Self, Error> {
+        let mut live_max = pool.live_max(profile);
         let mut refused = None;
-        while live >= POOL_LIVE_MIN.min(options.live_instances_max.unwrap_or(POOL_LIVE_MIN)) {
-            let allocation = Allocation::Pooled { live_max: live };
-            match wasmtime::Engine::new(&config(profile, allocation)) {
-                Ok(engine) => return Self::over(profile, engine, allocation, refused),
+        while live_max > 0 {
+            match wasmtime::Engine::new(&config(profile, Allocation::Pooled { live_max })) {
+                Ok(engine) => {
+                    pool.has_stacks(profile, live_max);
+                    return Self::over(profile, engine, Allocation::Pooled { live_max }, refused);
+                }
                 Err(error) => {
                     let cause = shown(&format!("{error:#}"), CAUSE_CHARS_MAX);
-                    tracing::warn!(profile = profile.name(), live, cause, "the pool of instances cannot be that large");
+                    tracing::warn!(profile = profile.name(), live_max, cause, "the pool of instances cannot be that large");
                     refused.get_or_insert(cause);
                 }
             }
-            live /= 2;
+            live_max /= 2;
         }
         tracing::warn!(profile = profile.name(), "there is no pool of instances: every start of an agent will be slower");
         let engine = wasmtime::Engine::new(&config(profile, Allocation::OnDemand))
             .map_err(|error| Error::Engine(shown(&format!("{error:#}"), CAUSE_CHARS_MAX)))?;
+        pool.has_stacks(profile, pool.live_max(profile));
         Self::over(profile, engine, Allocation::OnDemand, refused)
     }
 
@@ -279,14 +286,13 @@ impl<H: TurnHost> Sandbox<H> {
 
     fn settings(&self, inner: &Inner<H>) -> Vec<(String, String, String)> {
         let name = |what: &str| format!("engine.{}.{what}", self.profile.name());
-        let origin = match (&self.fallback, inner.options.live_instances_max) {
-            (Some(reason), _) => format!("less than wanted: {reason}"),
-            (None, Some(_)) => "option, at most what the system bears".to_owned(),
-            (None, None) => inner.pool.origin(),
+        let origin = match &self.fallback {
+            Some(reason) => format!("less than wanted: {reason}"),
+            None => inner.pool.origin(),
         };
         let (allocation, live) = match self.allocation {
             Allocation::Pooled { live_max } => ("pooled", live_max),
-            Allocation::OnDemand => ("on demand", inner.live_max(self.profile)),
+            Allocation::OnDemand => ("on demand", inner.pool.live_max(self.profile)),
         };
         let caps = self.profile.caps();
         let by_profile = || format!("profile {}", self.profile.name());
@@ -307,10 +313,6 @@ fn open_cache(dir: Option<&Path>) -> Result<Cache, String> {
         tracing::warn!(dir = %shown_path(dir), %error, "compiled code is not kept");
         shown(&error.to_string(), CAUSE_CHARS_MAX)
     })
-}
-
-fn live_max(profile: Profile, pool: &Pool, options: &EngineOptions) -> u32 {
-    pool.live_max(profile).min(options.live_instances_max.unwrap_or(u32::MAX)).max(1)
 }
 
 /// The smallest profile that an instance fits in.

@@ -27,19 +27,19 @@ pub enum Failure {
         text: String,
     },
     /// It used up its processor time.
-    #[error("used up its {ms} ms of processor time (budget.turn-cpu-ms)")]
+    #[error("used up its {ms} ms of processor time (budget.turn_cpu_ms_max)")]
     Deadline {
         /// The budget, in milliseconds.
         ms: u32,
     },
     /// An instance did not come to be in its processor time.
-    #[error("was not ready after {ms} ms of processor time (budget.turn-cpu-ms)")]
+    #[error("was not ready after {ms} ms of processor time (budget.turn_cpu_ms_max)")]
     InitTimeout {
         /// The budget, in milliseconds.
         ms: u32,
     },
     /// It needed more memory than its budget.
-    #[error("needed {wanted_bytes} bytes of memory; its budget is {max_bytes} (budget.memory-bytes)")]
+    #[error("needed {wanted_bytes} bytes of memory; its budget is {max_bytes} (budget.memory_bytes_max)")]
     Memory {
         /// What all its memories would have had, in bytes.
         wanted_bytes: u64,

@@ -91,7 +91,7 @@ pub trait TurnHost: Send + 'static {
     /// Whether a subscription is granted and within the budget of handles.
     fn may_subscribe(&self, pattern: &str) -> Result<(), SendError>;
     /// Whether one more timer, link, monitor or group is within the budget.
-    fn may_hold(&mut self, what: Handle) -> Result<(), SendError>;
+    fn may_hold(&mut self, what: Handle<'_>) -> Result<(), SendError>;
     /// Checks the grant and reserves the name and the number; `request.id` is ignored.
     fn reserve_child(&mut self, request: &ChildRequest) -> Result<AgentId, SendError>;
     /// Whether that agent was started by this one.
@@ -110,9 +110,9 @@ pub trait TurnHost: Send + 'static {
 
 /// What counts against the budget of handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handle {
-    /// A timer.
-    Timer,
+pub enum Handle<'a> {
+    /// The timer of this name. One that is set already takes no other place.
+    Timer(&'a Name),
     /// A link, a monitor or a group.
     Other,
 }

@@ -26,6 +26,8 @@ mod plugin;
 mod pool;
 pub mod raw;
 mod scan;
+#[cfg(test)]
+mod testing;
 mod ticker;
 mod wasi;
 mod wit_text;

@@ -1,81 +1,134 @@
 //! How many instances may be alive. The scarce thing is the mappings of a process: Linux allows `vm.max_map_count` of
-//! them, and beyond that mmap fails, wherever in the process. So every live instance takes its mappings from one budget.
+//! them, and beyond that mmap fails, wherever in the process. So what instances take comes out of one budget.
 //!
-//! A slot that was used once keeps its mappings, so each profile is charged for the most that it ever had.
+//! The stacks of a pool are mapped when it is made. A slot for memory that was used once keeps its mappings, so each
+//! profile is charged for the most that it ever had alive.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::config::Profile;
 
-/// Mappings of a live instance for each of its memories.
+/// Mappings of a live instance for each of its memories. Measured.
 const MAPPINGS_OF_MEMORY: u32 = 4;
-/// Mappings of its stack and the guard below it.
+/// Mappings of a stack and the guard below it.
 const MAPPINGS_OF_STACK: u32 = 2;
 /// What Linux allows unless it was changed.
 const MAP_COUNT_DEFAULT: u32 = 65_530;
-/// The most live instances whatever the system allows: each reserves over 4 GiB of 128 TiB of addresses.
-const LIVE_MAX: u32 = 20_000;
+/// The most live small instances whatever the system allows: each reserves over 4 GiB of 128 TiB of addresses.
+const SMALL_LIVE_MAX: u32 = 20_000;
 /// Instances with a language's runtime take megabytes each: their number is bounded by memory long before this.
 const LARGE_LIVE_MAX: u32 = 1_000;
+/// Large instances that find a place even if small ones have taken all the rest.
+const LARGE_LIVE_KEPT: u32 = 64;
 
 /// The budget of mappings of all profiles.
 pub(crate) struct Pool {
-    books: Mutex<[Book; 2]>,
+    books: Mutex<Books>,
+    freed: Notify,
     mappings_max: u32,
     map_count: u32,
+    /// What whoever runs the host wants at most.
+    wanted: Option<u32>,
 }
 
+#[derive(Default)]
+struct Books {
+    small: Book,
+    large: Book,
+}
+
+/// What one profile has of the budget, in mappings.
 #[derive(Clone, Copy, Default)]
 struct Book {
+    stacks: u32,
     live: u32,
     highest: u32,
 }
 
 impl Pool {
     /// From what the system allows.
-    pub(crate) fn of_system() -> Self {
-        Self::of_map_count(map_count().unwrap_or(MAP_COUNT_DEFAULT))
+    pub(crate) fn of_system(wanted: Option<u32>) -> Self {
+        Self::of_map_count(map_count().unwrap_or(MAP_COUNT_DEFAULT), wanted)
     }
 
-    fn of_map_count(map_count: u32) -> Self {
+    fn of_map_count(map_count: u32, wanted: Option<u32>) -> Self {
         let mappings_max = map_count.saturating_sub(reserve(map_count));
-        Self { books: Mutex::default(), mappings_max, map_count }
+        Self { books: Mutex::default(), freed: Notify::new(), mappings_max, map_count, wanted }
     }
 
-    /// The most live instances of a profile, if no other profile has any.
+    /// The most live instances of a profile that there is room for now, if each has one memory.
     pub(crate) fn live_max(&self, profile: Profile) -> u32 {
-        let most = match profile {
-            Profile::AgentSmall => LIVE_MAX,
-            Profile::AgentLarge => LARGE_LIVE_MAX,
+        let books = self.books.lock();
+        let (others, kept, most) = match profile {
+            Profile::AgentSmall => (books.large.taken(), LARGE_LIVE_KEPT * OF_ONE, SMALL_LIVE_MAX),
+            Profile::AgentLarge => (books.small.taken(), 0, LARGE_LIVE_MAX),
         };
-        (self.mappings_max / mappings(1)).clamp(1, most)
+        let left = self.mappings_max.saturating_sub(others.max(kept));
+        (left / OF_ONE).min(most).min(self.wanted.unwrap_or(most)).max(1)
+    }
+
+    /// A profile has stacks for so many instances from now on.
+    pub(crate) fn has_stacks(&self, profile: Profile, stacks: u32) {
+        self.books.lock().of(profile).stacks = stacks.saturating_mul(MAPPINGS_OF_STACK);
     }
 
     /// Where the limit comes from, for people.
     pub(crate) fn origin(&self) -> String {
-        format!(
-            "vm.max_map_count {} less a reserve of {}, {} mappings an instance",
-            self.map_count,
-            self.map_count.saturating_sub(self.mappings_max),
-            mappings(1)
-        )
+        let reserve = self.map_count.saturating_sub(self.mappings_max);
+        let system = format!("vm.max_map_count {} less a reserve of {reserve}, {OF_ONE} an instance", self.map_count);
+        match self.wanted {
+            None => system,
+            Some(wanted) => format!("option {wanted}, and {system}"),
+        }
     }
 
     /// A place for one instance with so many memories; none if there is none.
     pub(crate) fn take(self: &Arc<Self>, profile: Profile, memories: u32) -> Option<Place> {
-        let mappings = mappings(memories);
+        let mappings = memories.saturating_mul(MAPPINGS_OF_MEMORY);
         let mut books = self.books.lock();
-        let others: u32 = books.iter().enumerate().filter(|(of, _)| *of != slot(profile)).map(|(_, book)| book.highest).sum();
-        let book = books.get_mut(slot(profile))?;
+        let others = books.other(profile).taken().max(if profile == Profile::AgentSmall { LARGE_LIVE_KEPT * OF_ONE } else { 0 });
+        let book = books.of(profile);
         let live = book.live.checked_add(mappings)?;
-        if live.max(book.highest).saturating_add(others) > self.mappings_max {
+        let highest = book.highest.max(live);
+        if book.stacks.saturating_add(highest).saturating_add(others) > self.mappings_max {
             return None;
         }
-        book.live = live;
-        book.highest = book.highest.max(live);
+        (book.live, book.highest) = (live, highest);
         Some(Place { pool: Arc::clone(self), profile, mappings })
+    }
+
+    /// Ends when a place becomes free after this was called.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+}
+
+/// Mappings of an instance with one memory.
+const OF_ONE: u32 = MAPPINGS_OF_MEMORY + MAPPINGS_OF_STACK;
+
+impl Books {
+    fn of(&mut self, profile: Profile) -> &mut Book {
+        match profile {
+            Profile::AgentSmall => &mut self.small,
+            Profile::AgentLarge => &mut self.large,
+        }
+    }
+
+    fn other(&self, profile: Profile) -> &Book {
+        match profile {
+            Profile::AgentSmall => &self.large,
+            Profile::AgentLarge => &self.small,
+        }
+    }
+}
+
+impl Book {
+    fn taken(&self) -> u32 {
+        self.stacks.saturating_add(self.highest)
     }
 }
 
@@ -94,21 +147,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(book) = self.pool.books.lock().get_mut(slot(self.profile)) {
-            book.live = book.live.saturating_sub(self.mappings);
-        }
+        let mut books = self.pool.books.lock();
+        let book = books.of(self.profile);
+        book.live = book.live.saturating_sub(self.mappings);
+        drop(books);
+        self.pool.freed.notify_waiters();
     }
-}
-
-fn slot(profile: Profile) -> usize {
-    match profile {
-        Profile::AgentSmall => 0,
-        Profile::AgentLarge => 1,
-    }
-}
-
-fn mappings(memories: u32) -> u32 {
-    memories.saturating_mul(MAPPINGS_OF_MEMORY).saturating_add(MAPPINGS_OF_STACK)
 }
 
 /// What the rest of the process needs: threads, libraries, compiled code, the allocator, and slots that stay warm.
@@ -124,15 +168,23 @@ fn map_count() -> Option<u32> {
 mod tests {
     use super::*;
 
+    /// With room for so many mappings beyond the reserve and what is kept for large instances.
+    fn pool(mappings: u32) -> Arc<Pool> {
+        Arc::new(Pool::of_map_count(2_000 + LARGE_LIVE_KEPT * OF_ONE + mappings, None))
+    }
+
     #[test]
     fn ten_thousand_agents_fit_where_the_system_is_as_it_comes() {
-        let pool = Pool::of_map_count(MAP_COUNT_DEFAULT);
+        let pool = Pool::of_map_count(MAP_COUNT_DEFAULT, None);
         assert!(pool.live_max(Profile::AgentSmall) >= 10_000);
+        pool.has_stacks(Profile::AgentSmall, pool.live_max(Profile::AgentSmall));
+        assert_eq!(pool.live_max(Profile::AgentLarge), LARGE_LIVE_MAX);
     }
 
     #[test]
     fn a_full_pool_refuses_and_a_freed_place_can_be_taken() {
-        let pool = Arc::new(Pool::of_map_count(2_000 + 12));
+        let pool = pool(2 * OF_ONE);
+        pool.has_stacks(Profile::AgentSmall, 2);
         let first = pool.take(Profile::AgentSmall, 1);
         let second = pool.take(Profile::AgentSmall, 1);
         assert!(first.is_some() && second.is_some());
@@ -142,10 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn large_instances_find_a_place_beside_all_the_small_ones() {
+        let pool = pool(OF_ONE);
+        pool.has_stacks(Profile::AgentSmall, 1);
+        let small = pool.take(Profile::AgentSmall, 1);
+        assert!(small.is_some() && pool.take(Profile::AgentSmall, 1).is_none());
+        assert_eq!(pool.live_max(Profile::AgentLarge), LARGE_LIVE_KEPT);
+        assert!(pool.take(Profile::AgentLarge, 1).is_some());
+    }
+
+    #[test]
     fn mappings_that_a_profile_had_once_are_not_another_profiles() {
-        let pool = Arc::new(Pool::of_map_count(2_000 + 12));
+        let pool = pool(8);
         drop((pool.take(Profile::AgentSmall, 1), pool.take(Profile::AgentSmall, 1)));
-        assert!(pool.take(Profile::AgentLarge, 1).is_none());
-        assert!(pool.take(Profile::AgentSmall, 2).is_some());
+        let left = LARGE_LIVE_KEPT * OF_ONE / MAPPINGS_OF_MEMORY;
+        assert!(pool.take(Profile::AgentLarge, left + 1).is_none());
+        assert!(pool.take(Profile::AgentLarge, left).is_some());
+    }
+
+    #[test]
+    fn whoever_runs_the_host_may_want_fewer() {
+        let pool = Pool::of_map_count(MAP_COUNT_DEFAULT, Some(8));
+        assert_eq!(pool.live_max(Profile::AgentSmall), 8);
+        assert_eq!(pool.live_max(Profile::AgentLarge), 8);
     }
 }

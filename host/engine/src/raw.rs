@@ -153,7 +153,8 @@ impl Control {
         .and_then(|ns| Ok(ns / 1_000.0 - self.raw_spawn_us()?))
     }
 
-    /// KiB of memory for each of so many live instances that were entered once.
+    /// KiB of memory for each of so many live instances that were entered once. To be asked first of a new control, in a
+    /// process that has not done much: memory that was used before and is free now does not count.
     pub fn raw_idle_kib(&self, instances: usize) -> Result<f64, Error> {
         self.run(async {
             let body = [1; BODY_BYTES];

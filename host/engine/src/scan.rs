@@ -35,6 +35,14 @@ pub(crate) struct Scan {
     pub(crate) needs: Needs,
 }
 
+impl Scan {
+    /// Only types, no code: a WIT package in its binary form.
+    pub(crate) fn is_wit_package(&self) -> bool {
+        let is_type = |(_, ty): &(String, ComponentEntityType)| matches!(ty, ComponentEntityType::Type { .. });
+        self.needs == Needs::default() && !self.exports.is_empty() && self.exports.iter().all(is_type)
+    }
+}
+
 /// What one instance needs, all nested ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {

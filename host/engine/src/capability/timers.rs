@@ -42,8 +42,9 @@ impl<H: TurnHost> Ctx<H> {
     ) -> wasmtime::Result<Result<(), wit::SendError>> {
         let checked = self.may_act()?.and_then(|()| {
             fits(self, &body)?;
-            self.host.may_hold(Handle::Timer)?;
-            name(text)
+            let name = name(text)?;
+            self.host.may_hold(Handle::Timer(&name))?;
+            Ok(name)
         });
         let set = |name| Effect::SetTimer { name, after_ms, every, body: Bytes::from(body) };
         match checked {
