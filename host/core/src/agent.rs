@@ -190,11 +190,13 @@ impl Agent {
                 self.counted.clear();
             }
         }
+        self.put_undone_back();
     }
 
     /// A commit of a turn has been written.
     pub fn committed(&mut self) {
         self.ahead = self.ahead.saturating_sub(1);
+        self.put_undone_back();
     }
 
     /// Everything that is not committed is to come back: a commit has failed.
@@ -212,7 +214,12 @@ impl Agent {
             self.ahead = self.ahead.saturating_sub(1);
         }
         self.undone.push((turn, batch));
-        if self.undoing && !self.is_quiet() {
+        self.put_undone_back();
+    }
+
+    /// As soon as nothing uncommitted is on its way any more.
+    fn put_undone_back(&mut self) {
+        if self.undone.is_empty() || (self.undoing && !self.is_quiet()) {
             return;
         }
         self.undoing = false;

@@ -35,12 +35,45 @@ pub struct Owed {
 pub struct Asks {
     open: IdMap<MessageId, OpenAsk>,
     owed: IdMap<MessageId, Owed>,
+    /// When the deadlines are looked at next.
+    look_ns: Option<u64>,
 }
 
+/// Deadlines are looked at no more often than this: with many of them, one may be noticed so much later.
+const LOOK_EVERY_NS: u64 = 1_000_000;
+
 impl Asks {
-    /// An ask has left.
-    pub fn opened(&mut self, ask: MessageId, open: OpenAsk) {
+    /// An ask has left. Says when [`Asks::overdue`] is to be called, if that is earlier than was said before: so who asks
+    /// again and again costs no alarm for each.
+    pub fn opened(&mut self, ask: MessageId, open: OpenAsk) -> Option<u64> {
         self.open.insert(ask, open);
+        let earlier = self.look_ns.is_none_or(|look_ns| open.deadline_ns < look_ns);
+        earlier.then(|| *self.look_ns.insert(open.deadline_ns))
+    }
+
+    /// When [`Asks::overdue`] is to be called.
+    pub fn look_ns(&self) -> Option<u64> {
+        self.look_ns
+    }
+
+    /// The asks whose deadline has passed, by their deadlines, and when this is to be called again. Ends none of them.
+    pub fn overdue(&mut self, now_ns: u64) -> (Vec<MessageId>, Option<u64>) {
+        if self.look_ns.is_none_or(|look_ns| now_ns < look_ns) {
+            // Somebody was told of an earlier time since, and comes then.
+            return (Vec::new(), None);
+        }
+        let mut overdue: Vec<(u64, MessageId)> = Vec::new();
+        let mut next_ns = None;
+        for (id, open) in &self.open {
+            if open.deadline_ns <= now_ns {
+                overdue.push((open.deadline_ns, *id));
+            } else {
+                next_ns = Some(next_ns.map_or(open.deadline_ns, |next_ns: u64| next_ns.min(open.deadline_ns)));
+            }
+        }
+        overdue.sort_unstable();
+        self.look_ns = next_ns.map(|next_ns| next_ns.max(now_ns.saturating_add(LOOK_EVERY_NS)));
+        (overdue.into_iter().map(|(_, id)| id).collect(), self.look_ns)
     }
 
     /// Ends an ask. None: it has ended before.
@@ -122,6 +155,25 @@ mod tests {
         asks.opened(MessageId(1), OpenAsk { to: AgentId(2), deadline_ns: 5, channel: Channel::Events });
         assert!(asks.end(MessageId(1)).is_some());
         assert!(asks.end(MessageId(1)).is_none());
+    }
+
+    #[test]
+    fn deadlines_are_looked_at_when_the_earliest_has_passed() {
+        let open = |deadline_ns| OpenAsk { to: AgentId(2), deadline_ns, channel: Channel::Events };
+        let mut asks = Asks::default();
+        assert_eq!(asks.opened(MessageId(1), open(5_000)), Some(5_000));
+        assert_eq!(asks.opened(MessageId(2), open(9_000_000)), None);
+        assert_eq!(asks.opened(MessageId(3), open(3_000)), Some(3_000));
+        assert_eq!(asks.overdue(2_999), (Vec::new(), None));
+        assert_eq!(asks.overdue(5_000), (vec![MessageId(3), MessageId(1)], Some(9_000_000)));
+        // The alarm of the deadline that was replaced says nothing any more.
+        assert_eq!(asks.overdue(5_000), (Vec::new(), None));
+        assert_eq!(asks.overdue(9_000_000).0.len(), 3);
+        for id in 1..=3 {
+            assert!(asks.end(MessageId(id)).is_some());
+        }
+        assert_eq!(asks.overdue(10_000_000), (Vec::new(), None));
+        assert_eq!(asks.opened(MessageId(4), open(99)), Some(99));
     }
 
     #[test]

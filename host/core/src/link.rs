@@ -131,6 +131,16 @@ impl Links {
         self.agents.get(&agent).map_or(0, count)
     }
 
+    /// Whom an agent is linked to.
+    pub fn linked(&self, agent: AgentId) -> Vec<AgentId> {
+        self.agents.get(&agent).map_or_else(Vec::new, |ties| ties.links.keys().copied().collect())
+    }
+
+    /// Whom an agent monitors.
+    pub fn watched(&self, agent: AgentId) -> Vec<AgentId> {
+        self.agents.get(&agent).map_or_else(Vec::new, |ties| ties.watches.iter().copied().collect())
+    }
+
     /// Whether two agents are linked.
     pub fn is_linked(&self, agent: AgentId, other: AgentId) -> bool {
         self.agents.get(&agent).is_some_and(|ties| ties.links.contains_key(&other))

@@ -59,6 +59,26 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Promises up to so many places more, of this weight each, as long as the mailbox has plenty of room; says how many.
+    pub fn reserve_ahead(&mut self, count: u32, weight_bytes: usize) -> u32 {
+        let taken = self.waiting.saturating_add(self.promised).saturating_add(count);
+        let bytes = (weight_bytes as u64).saturating_mul(count.into());
+        let plenty = taken <= self.room.messages_max / 4 * 3
+            && self.waiting_bytes.saturating_add(self.promised_bytes).saturating_add(bytes) <= self.room.bytes_max / 4 * 3;
+        if !plenty {
+            return 0;
+        }
+        self.promised += count;
+        self.promised_bytes += bytes;
+        count
+    }
+
+    /// Takes back promises of `reserve_ahead`.
+    pub fn give_back_ahead(&mut self, count: u32, weight_bytes: usize) {
+        self.promised = self.promised.saturating_sub(count);
+        self.promised_bytes = self.promised_bytes.saturating_sub(weight_bytes as u64);
+    }
+
     /// Promises a place beyond the bound: for the answer of an ask, whose number is bounded by the asker's handles.
     pub fn reserve_answer(&mut self) {
         self.promised += 1;
@@ -221,6 +241,18 @@ mod tests {
         mailbox.give_back(1);
         assert_eq!(mailbox.reserve(Channel::Events, 1), Ok(()));
         assert_eq!(mailbox.promised(), 2);
+    }
+
+    #[test]
+    fn places_ahead_leave_room_for_others_and_are_given_back() {
+        let mut mailbox = mailbox(100);
+        assert_eq!(mailbox.reserve_ahead(70, 10), 70);
+        assert_eq!(mailbox.reserve_ahead(10, 10), 0);
+        assert!((0..30).all(|_| mailbox.reserve(Channel::Events, 1).is_ok()));
+        assert_eq!(mailbox.reserve(Channel::Events, 1), Err(Full));
+        mailbox.give_back_ahead(70, 700);
+        assert_eq!(mailbox.promised(), 30);
+        assert_eq!(mailbox.reserve_ahead(1, 2 << 20), 0);
     }
 
     #[test]

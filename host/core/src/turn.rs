@@ -204,6 +204,12 @@ impl Turn {
         self.current().map(|message| message.id).or(self.own_cause)
     }
 
+    /// The cause of what may be asked for now: none before `begin`, and none after a refusal, which nothing follows.
+    pub fn acting_cause(&self) -> Option<MessageId> {
+        let refused = self.marks.last().zip(self.refused.last()).is_some_and(|(mark, (index, _))| mark.index == *index);
+        if refused { None } else { self.cause() }
+    }
+
     /// When the host took what is the cause now.
     pub fn accepted_ns(&self) -> u64 {
         self.current().map_or_else(
@@ -217,9 +223,9 @@ impl Turn {
         self.current().map_or(0, |message| message.hops)
     }
 
-    /// The id of the next effect of this cause; none before `begin`.
+    /// The id of the next effect of this cause; none if nothing may be asked for now.
     pub fn next_id(&mut self, lineage: Lineage) -> Option<MessageId> {
-        let id = MessageId::derive(self.cause()?, lineage, self.ordinal);
+        let id = MessageId::derive(self.acting_cause()?, lineage, self.ordinal);
         self.ordinal = self.ordinal.wrapping_add(1);
         Some(id)
     }
@@ -386,6 +392,7 @@ mod tests {
         turn.write(key("a"), Some(key("2")));
         turn.write(key("b"), Some(key("2")));
         turn.refuse(1, Refusal::Failed("no".into())).unwrap();
+        assert_eq!(turn.next_id(Lineage(1)), None);
         turn.push(exit("after the refusal"));
         turn.begin(2).unwrap();
         turn.push(exit("third"));

@@ -368,3 +368,6 @@ fn in_init(failure: Failure) -> Failure {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;

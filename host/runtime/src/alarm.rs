@@ -1,5 +1,6 @@
 //! Everything that happens because of time: the timers of agents and the deadlines of their asks.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,17 +21,23 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Alarms {
     timers: Mutex<Timers>,
-    asks: Mutex<Deadlines<(AgentId, MessageId)>>,
-    /// Told when something is due earlier than anything before.
+    /// When the deadlines of an agent's asks are to be looked at.
+    asks: Mutex<Deadlines<AgentId>>,
+    /// Told when something is due before `wakes_ns`.
     earlier: Notify,
+    /// When what is due is looked up next anyway.
+    wakes_ns: AtomicU64,
 }
 
 impl Alarms {
     pub(crate) fn set_timer(&self, agent: AgentId, name: Name, timer: Timer) {
         let due_ns = timer.due_ns;
-        let mut timers = self.timers.lock();
-        timers.set(agent, name, timer);
-        if timers.next_due() == Some(due_ns) {
+        self.timers.lock().set(agent, name, timer);
+        self.due(due_ns);
+    }
+
+    fn due(&self, due_ns: u64) {
+        if due_ns < self.wakes_ns.load(Ordering::SeqCst) {
             self.earlier.notify_one();
         }
     }
@@ -55,16 +62,10 @@ impl Alarms {
         self.timers.lock().remove(agent);
     }
 
-    pub(crate) fn ask_opened(&self, deadline_ns: u64, agent: AgentId, ask: MessageId) {
-        let mut asks = self.asks.lock();
-        asks.insert(deadline_ns, (agent, ask));
-        if asks.next_due() == Some(deadline_ns) {
-            self.earlier.notify_one();
-        }
-    }
-
-    pub(crate) fn ask_ended(&self, deadline_ns: u64, agent: AgentId, ask: MessageId) {
-        self.asks.lock().remove(deadline_ns, (agent, ask));
+    /// The deadlines of an agent's asks are to be looked at then.
+    pub(crate) fn look_at_asks(&self, agent: AgentId, look_ns: u64) {
+        self.asks.lock().insert(look_ns, agent);
+        self.due(look_ns);
     }
 
     fn next_due(&self) -> Option<u64> {
@@ -75,16 +76,10 @@ impl Alarms {
 
     /// A firing was handled; ticks that came meanwhile come as one more.
     pub(crate) fn fired_and_handled(&self, hive: &Arc<Hive>, cell: &Arc<Cell>, name: &Name) {
-        let missed = cell.mind.lock().firings.remove(name).unwrap_or(0);
-        if missed == 0 {
-            return;
+        let next = cell.mind.lock().firings.remove(name).flatten();
+        if let Some(next) = next {
+            ring(hive, next);
         }
-        let Some(timer) = self.timer(cell.id, name) else { return };
-        let due_ns = hive.clock.wall_ns();
-        ring(
-            hive,
-            Fired { agent: cell.id, name: name.clone(), body: timer.body, due_ns, missed: missed - 1, next_ns: None },
-        );
     }
 }
 
@@ -94,27 +89,39 @@ pub(crate) async fn run(hive: Weak<Hive>) {
         let Some(hive) = hive.upgrade() else { return };
         let now_ns = hive.clock.wall_ns();
         let fired = hive.alarms.timers.lock().due(now_ns, FIRED_AT_ONCE_MAX);
-        let overdue = hive.alarms.asks.lock().due(now_ns, FIRED_AT_ONCE_MAX);
-        let more = fired.len() == FIRED_AT_ONCE_MAX || overdue.len() == FIRED_AT_ONCE_MAX;
+        let agents = hive.alarms.asks.lock().due(now_ns, FIRED_AT_ONCE_MAX);
+        let more = fired.len() == FIRED_AT_ONCE_MAX || agents.len() == FIRED_AT_ONCE_MAX;
         for firing in fired {
             ring(&hive, firing);
         }
-        for (agent, ask) in overdue {
-            if let Some(cell) = hive.cell(agent) {
-                crate::answer::fail_ask(&hive, &cell, ask, AskFailure::Timeout);
-            }
+        for agent in agents {
+            end_overdue(&hive, agent, now_ns);
         }
         if more {
             tokio::task::yield_now().await;
             continue;
         }
-        let wait = match hive.alarms.next_due() {
-            Some(due_ns) => Duration::from_nanos(due_ns.saturating_sub(hive.clock.wall_ns())).min(SLEEP_MAX),
-            None => SLEEP_MAX,
-        };
+        // Whatever becomes due from here on is told until it is known when this looks again.
+        hive.alarms.wakes_ns.store(u64::MAX, Ordering::SeqCst);
+        let now_ns = hive.clock.wall_ns();
+        let wait = hive.alarms.next_due().map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)));
+        let wait = wait.min(SLEEP_MAX);
+        let wakes_ns = now_ns.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        hive.alarms.wakes_ns.store(wakes_ns, Ordering::SeqCst);
         // Whatever ends the wait, what is due is looked up anew.
         let _ = tokio::time::timeout(wait, hive.alarms.earlier.notified()).await;
         drop(hive);
+    }
+}
+
+fn end_overdue(hive: &Arc<Hive>, agent: AgentId, now_ns: u64) {
+    let Some(cell) = hive.cell(agent) else { return };
+    let (overdue, look_ns) = cell.mind.lock().asks.overdue(now_ns);
+    for ask in overdue {
+        crate::answer::fail_ask(hive, &cell, ask, AskFailure::Timeout);
+    }
+    if let Some(look_ns) = look_ns {
+        hive.alarms.look_at_asks(agent, look_ns);
     }
 }
 
@@ -123,11 +130,12 @@ fn ring(hive: &Arc<Hive>, fired: Fired) {
     let Some(cell) = hive.cell(fired.agent) else { return };
     {
         let mut mind = cell.mind.lock();
-        if let Some(missed) = mind.firings.get_mut(&fired.name) {
-            *missed = missed.saturating_add(fired.missed).saturating_add(1);
+        if let Some(next) = mind.firings.get_mut(&fired.name) {
+            let before = next.take().map_or(0, |before| before.missed.saturating_add(1));
+            *next = Some(Fired { missed: before.saturating_add(fired.missed), ..fired });
             return;
         }
-        mind.firings.insert(fired.name.clone(), 0);
+        mind.firings.insert(fired.name.clone(), None);
     }
     let identity = format!("{} {}", fired.name, fired.due_ns);
     let message = Message {

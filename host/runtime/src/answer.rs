@@ -63,7 +63,7 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
     if owed.blocking {
         hive.calls.finish(hive, ask, result);
     } else if owed.asker == AgentId::OUTSIDE {
-        hive.outside.finish(hive, ask, result);
+        hive.outside.finish(hive, ask, owed.client_id.is_some(), result);
     } else {
         let answer = answer_message(hive, from, ask, owed, result);
         deliver_answer(hive, owed.asker, ask, Box::new(answer));
@@ -77,17 +77,14 @@ pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, a
     let delivered = {
         let mut mind = cell.mind.lock();
         match mind.asks.end(ask) {
-            Some(open) => {
-                hive.alarms.ask_ended(open.deadline_ns, asker, ask);
-                mind.agent.deliver(answer, 0).is_ok()
-            }
-            None => false,
+            Some(_) => mind.agent.deliver(answer, 0).is_ok().then(|| mind.agent.wake()),
+            None => None,
         }
     };
-    if delivered {
-        hive.wake(&cell);
-    } else {
-        drop_late(hive, Some(&cell), row);
+    match delivered {
+        Some(true) => hive.scheduler.push(cell),
+        Some(false) => {}
+        None => drop_late(hive, Some(&cell), row),
     }
 }
 

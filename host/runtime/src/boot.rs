@@ -162,15 +162,25 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
     }
     load_messages(hive, &store)?;
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
-        let open: Vec<_> = cell.mind.lock().asks.open().collect();
-        for (ask, open) in open {
-            hive.alarms.ask_opened(open.deadline_ns, cell.id, ask);
+        let look_ns = cell.mind.lock().asks.look_ns();
+        if let Some(look_ns) = look_ns {
+            hive.alarms.look_at_asks(cell.id, look_ns);
         }
     }
     Ok(())
 }
 
-fn subscribe_declared(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), Error> {
+/// Brings back what an agent holds that was at rest and is started again.
+pub(crate) fn hold_again(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), Error> {
+    subscribe_declared(hive, cell)?;
+    if let Some(store) = hive.store().filter(|_| cell.is_durable()) {
+        load_timers(hive, &store, cell)?;
+        load_handles(hive, &store, cell)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn subscribe_declared(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), Error> {
     for pattern in &cell.spec.subscribe {
         hive.bus.subscribe(pattern, cell.id).map_err(|bad| Error::Spec(vec![format!("agent {}: {bad}", cell.name)]))?;
     }

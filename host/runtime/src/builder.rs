@@ -36,6 +36,10 @@ const START_CONCURRENCY_MAX: u32 = 64;
 /// Rows are searched in pages of this many for the last one.
 const ROWS_AT_ONCE_MAX: usize = 65_536;
 
+/// Attempts at a lock that another process holds, and the time between two of them: half a second together.
+const LOCK_ATTEMPTS_MAX: u32 = 25;
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// How far the start of a host has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -253,7 +257,7 @@ impl Builder {
             return Ok(Some(store));
         }
         let Some(dir) = &self.data_dir else { return Ok(None) };
-        Ok(Some(Arc::new(SqliteStore::open(dir, &SqliteOptions::default())?)))
+        Ok(Some(Arc::new(open_when_free(dir)?)))
     }
 
     fn plugins(
@@ -271,6 +275,18 @@ impl Builder {
         }
         Ok(entries)
     }
+}
+
+/// A host that was killed a moment ago may still hold the lock: the system frees it when the process is quite gone.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when another process has let go of a lock")]
+fn open_when_free(dir: &Path) -> Result<SqliteStore, skep_store::Error> {
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        match SqliteStore::open(dir, &SqliteOptions::default()) {
+            Err(skep_store::Error::Locked { .. }) => std::thread::sleep(LOCK_WAIT),
+            opened => return opened,
+        }
+    }
+    SqliteStore::open(dir, &SqliteOptions::default())
 }
 
 fn check_agents(supervisor: &SupervisorSpec, check: &mut impl FnMut(&skep_core::spec::AgentSpec)) {

@@ -1,7 +1,7 @@
 //! Calls: an agent waits inside its turn for the reply of another. The reply is recorded until the caller's turn is
 //! committed, so that a turn that comes again gets the same one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +21,15 @@ const RECORDED_MAX: usize = 100_000;
 pub(crate) struct Calls {
     waiting: Mutex<HashMap<MessageId, oneshot::Sender<Result<Bytes, AskFailure>>>>,
     recorded: Mutex<HashMap<MessageId, Result<Bytes, AskFailure>>>,
+    /// Calls that their callee has and has not ended: one that comes again only waits again.
+    under_way: Mutex<HashSet<MessageId>>,
 }
 
 impl Calls {
     /// A call has ended: whoever waits is told, and the reply is recorded.
     pub(crate) fn finish(&self, hive: &Arc<Hive>, call: MessageId, result: Result<Bytes, AskFailure>) {
         let waiter = self.waiting.lock().remove(&call);
+        self.under_way.lock().remove(&call);
         if matches!(result, Ok(_) | Err(AskFailure::Refused(_))) {
             self.record(call, result.clone());
         }
@@ -88,12 +91,15 @@ pub(crate) async fn call(context: &mut TurnContext, to: AgentId, message: Messag
     let (sender, receiver) = oneshot::channel();
     hive.calls.waiting.lock().insert(id, sender);
     let (channel, weight_bytes) = (message.channel, message.weight_bytes());
-    match context.reserve(to, channel, weight_bytes, false) {
-        Room::Reserved => {}
-        Room::Full => context.wait_for_room(to, channel, weight_bytes, false).await.map_err(AskFailure::NotSent)?,
-        Room::Refused(error) => return Err(AskFailure::NotSent(error)),
+    if !hive.calls.under_way.lock().contains(&id) {
+        match context.reserve(to, channel, weight_bytes, false) {
+            Room::Reserved => {}
+            Room::Full => context.wait_for_room(to, channel, weight_bytes, false).await.map_err(AskFailure::NotSent)?,
+            Room::Refused(error) => return Err(AskFailure::NotSent(error)),
+        }
+        hive.calls.under_way.lock().insert(id);
+        crate::release::deliver(&hive, to, Box::new(message), weight_bytes);
     }
-    crate::release::deliver(&hive, to, Box::new(message), weight_bytes);
     let left = Duration::from_nanos(deadline_ns.saturating_sub(hive.clock.wall_ns()));
     let result = tokio::time::timeout(left, receiver).await;
     drop(wait);

@@ -13,6 +13,7 @@ use skep_core::grant::Granted;
 use skep_core::rate::Bucket;
 use skep_core::spec::{AgentSpec, Budget, Durability, Shutdown};
 use skep_core::supervision::ChildId;
+use skep_core::timer::Fired;
 use skep_core::turn::Profile;
 use skep_core::{AgentId, Digest, ExitReason, Incarnation, Lineage, Message, Name, TurnId};
 use skep_engine::{Component, Instance};
@@ -136,8 +137,8 @@ pub(crate) struct Mind {
     pub(crate) asks: Asks,
     pub(crate) state: StateBook,
     pub(crate) profile: Profile,
-    /// Firings of a timer that wait in the mailbox, and the ticks that came meanwhile.
-    pub(crate) firings: HashMap<Name, u32>,
+    /// Timers a firing of which waits in the mailbox, and the one firing that comes after it, with the ticks between.
+    pub(crate) firings: HashMap<Name, Option<Fired>>,
     /// Its first start has been committed: it never sees `fresh` again.
     pub(crate) started: bool,
     pub(crate) incarnation: Incarnation,
@@ -150,6 +151,10 @@ pub(crate) struct Mind {
     pub(crate) degraded: Option<String>,
     pub(crate) failing: Option<String>,
     pub(crate) exit: Option<ExitReason>,
+    /// An exit that was asked for while it started or was swapped.
+    pub(crate) exit_wanted: Option<ExitReason>,
+    /// Timers that an uncommitted turn has set or cancelled, and which turn.
+    pub(crate) timers_pending: HashMap<Name, TurnId>,
     /// What it is to end with when its supervisor stops it at another agent's word.
     pub(crate) stop_with: Option<ExitReason>,
     pub(crate) last_failure: Option<String>,
@@ -180,6 +185,8 @@ impl Cell {
             degraded: None,
             failing: None,
             exit: None,
+            exit_wanted: None,
+            timers_pending: HashMap::new(),
             stop_with: None,
             last_failure: None,
             sdk: String::new(),

@@ -114,7 +114,11 @@ impl Committer {
 
     /// Ends the threads after everything in the queue is committed and released.
     pub(crate) fn stop(&self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+        {
+            // Under the lock: the writer either sees it, or waits already and hears of it.
+            let _queue = self.shared.queue.lock();
+            self.shared.stopped.store(true, Ordering::SeqCst);
+        }
         self.shared.filled.notify_all();
         let mut threads = std::mem::take(&mut *self.threads.lock()).into_iter();
         // The releaser ends after the writer, so that nothing that was committed is kept back.

@@ -2,7 +2,6 @@
 //!
 //! What can be an effect is not here; see `release`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +23,7 @@ use crate::cell::Cell;
 use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
-
-/// Receivers whose entry and grant an instance remembers; beyond it the memory starts anew.
-const TARGETS_MAX: usize = 1_024;
+use crate::targets::{Targets, reserve_at};
 
 /// See the module.
 pub(crate) struct TurnContext {
@@ -44,13 +41,9 @@ pub(crate) struct TurnContext {
     pub(crate) handles: u32,
     pub(crate) timers: u32,
     granted: Granted,
-    targets: HashMap<AgentId, Target>,
-}
-
-struct Target {
-    cell: Arc<Cell>,
-    /// The channels that are granted, a bit each.
-    channels: u8,
+    targets: Targets,
+    /// Read once a turn; again where it matters.
+    now_ns: u64,
 }
 
 impl TurnContext {
@@ -66,13 +59,15 @@ impl TurnContext {
             put_bytes: 0,
             handles: 0,
             timers: 0,
-            targets: HashMap::new(),
+            targets: Targets::default(),
+            now_ns: 0,
         }
     }
 
     /// A turn begins.
-    pub(crate) fn prepare(&mut self, turn: TurnId, batch: &[BoxedMessage]) {
+    pub(crate) fn prepare(&mut self, turn: TurnId, now_ns: u64, batch: &[BoxedMessage]) {
         self.turn = turn;
+        self.now_ns = now_ns;
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
         self.calls.clear();
@@ -105,13 +100,15 @@ impl TurnContext {
         SendError::Limit(format!("{limit} = {value} of agent {}", self.cell.name))
     }
 
-    /// The receiver's entry, if it may be sent to on this channel.
-    fn target(&mut self, to: AgentId, channel: Channel) -> Result<Arc<Cell>, SendError> {
-        let bit = 1u8 << channel as u8;
-        if let Some(target) = self.targets.get(&to)
-            && target.channels & bit != 0
-        {
-            return Ok(target.cell.clone());
+    /// A turn has ended well: gives back room that it did not use.
+    pub(crate) fn settle(&mut self) {
+        self.targets.settle();
+    }
+
+    /// Makes the receiver known, if it may be sent to on this channel.
+    fn know(&mut self, to: AgentId, channel: Channel) -> Result<(), SendError> {
+        if self.targets.knows(to, channel) {
+            return Ok(());
         }
         let cell = if to == self.cell.id { Some(self.cell.clone()) } else { self.hive.cell(to) };
         let cell = cell.ok_or(SendError::Absent)?;
@@ -120,16 +117,16 @@ impl TurnContext {
         {
             return Err(self.denied(what));
         }
-        if self.targets.len() >= TARGETS_MAX {
-            self.targets.clear();
-        }
-        self.targets.entry(to).or_insert_with(|| Target { cell: cell.clone(), channels: 0 }).channels |= bit;
-        Ok(cell)
+        self.targets.add(cell, channel);
+        Ok(())
     }
 
     fn take_rate(&mut self, weight_bytes: usize) -> Result<(), SendError> {
-        let now = self.hive.clock.monotonic_ns();
-        let over = self.cell.rates.lock().take_message(now, weight_bytes);
+        if self.cell.rates.lock().take_message(self.now_ns, weight_bytes).is_none() {
+            return Ok(());
+        }
+        self.now_ns = self.hive.clock.monotonic_ns();
+        let over = self.cell.rates.lock().take_message(self.now_ns, weight_bytes);
         over.map_or(Ok(()), |(limit, value)| Err(self.over(limit, value)))
     }
 
@@ -144,16 +141,6 @@ impl TurnContext {
         }
         self.handles += 1;
         Ok(())
-    }
-
-    fn try_reserve(&mut self, cell: &Arc<Cell>, channel: Channel, weight_bytes: usize) -> Result<bool, SendError> {
-        let mut mind = cell.mind.lock();
-        if !mind.agent.gate().takes_messages() {
-            drop(mind);
-            self.targets.remove(&cell.id);
-            return Err(SendError::Absent);
-        }
-        Ok(mind.agent.mailbox_mut().reserve(channel, weight_bytes).is_ok())
     }
 }
 
@@ -196,12 +183,12 @@ impl TurnHost for TurnContext {
 
     fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room {
         let mut reserve = || -> Result<bool, SendError> {
-            let target = self.target(to, channel)?;
+            self.know(to, channel)?;
             if ask {
                 self.take_handle()?;
             }
             self.take_rate(weight_bytes)?;
-            self.try_reserve(&target, channel, weight_bytes)
+            self.targets.reserve(to, channel, weight_bytes)
         };
         match reserve() {
             Ok(true) => {
@@ -228,8 +215,9 @@ impl TurnHost for TurnContext {
         if to == self.cell.id {
             return Err(SendError::Full);
         }
-        let target = self.target(to, channel)?;
-        let wait = target.room.wait(|| match self.try_reserve(&target, channel, weight_bytes) {
+        self.know(to, channel)?;
+        let target = self.targets.cell(to).ok_or(SendError::Absent)?;
+        let wait = target.room.wait(|| match reserve_at(&target, channel, weight_bytes) {
             Ok(false) => None,
             Ok(true) => Some(Ok(())),
             Err(error) => Some(Err(error)),
@@ -251,7 +239,7 @@ impl TurnHost for TurnContext {
         self.hive.bus.subscribers(topic, &mut subscribers);
         for agent in subscribers {
             let Some(cell) = self.hive.cell(agent) else { continue };
-            match self.try_reserve(&cell, Channel::Events, weight_bytes) {
+            match reserve_at(&cell, Channel::Events, weight_bytes) {
                 Ok(true) => reached.push(agent),
                 Ok(false) => self.hive.emit_of(&cell, What::MessageDropped { reason: "subscriber-full" }),
                 Err(_) => {}
@@ -318,9 +306,10 @@ impl TurnHost for TurnContext {
         Ok(())
     }
 
-    fn may_hold(&mut self, what: Handle) -> Result<(), SendError> {
-        if what == Handle::Other {
-            return self.take_handle();
+    fn may_hold(&mut self, what: Handle<'_>) -> Result<(), SendError> {
+        let Handle::Timer(name) = what else { return self.take_handle() };
+        if self.hive.alarms.timer(self.cell.id, name).is_some() {
+            return Ok(());
         }
         let max = self.cell.spec.budget.timers_max;
         if self.hive.alarms.count(self.cell.id) + self.timers >= max {

@@ -11,7 +11,7 @@ use skep_store::{Space, Write};
 use crate::answer::{end_ask, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
-use crate::record::{DeadRecord, decode, encode, id_key};
+use crate::record::{DeadRecord, decode, encode, id_key, name_key};
 
 /// What is kept: the oldest make place, and are counted.
 const ROOM: DeadRoom = DeadRoom { count_max: 100_000, bytes_max: 256 << 20 };
@@ -43,8 +43,11 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
         writes.push(Write::Delete { space: Space::Ask, owner: cell.id, key: id_key(*ask) });
     }
     if let Class::Timer { .. } = message.class {
-        // The timer itself lives on, and its next firing is another message.
         cell.mind.lock().firings.remove(&message.kind);
+        // One that rings every so often lives on, and its next firing is another message; any other is over.
+        if cell.is_durable() && hive.alarms.timer(cell.id, &message.kind).is_none() {
+            writes.push(Write::Delete { space: Space::Timer, owner: cell.id, key: name_key(&message.kind) });
+        }
     }
     let mut scene = cell.scene();
     scene.cause = Some(message.id);

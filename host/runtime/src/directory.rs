@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use skep_core::registry::Registry;
-use skep_core::{AgentId, Lineage, Name};
+use skep_core::{AgentId, IdMap, Lineage, Name};
 
 use crate::cell::Cell;
 use crate::error::Error;
 
 /// See the module.
 pub(crate) struct Directory {
-    cells: RwLock<HashMap<AgentId, Arc<Cell>>>,
+    cells: RwLock<IdMap<AgentId, Arc<Cell>>>,
     pub(crate) registry: RwLock<Registry>,
     next_id: AtomicU32,
     /// Agents that have ended for good and whose state is kept: who comes under the name again is the same one.

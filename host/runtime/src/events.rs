@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use skep_core::clock::Clock;
@@ -27,6 +27,25 @@ pub(crate) struct Events {
     sender: broadcast::Sender<Arc<Event>>,
     recent: Mutex<VecDeque<Arc<Event>>>,
     counters: Mutex<BTreeMap<String, u64>>,
+    /// Those of `sender`, counted beside it: it is asked in every turn.
+    listeners: Arc<AtomicUsize>,
+}
+
+/// One listener, for as long as it is.
+#[derive(Debug)]
+pub(crate) struct Listening(Arc<AtomicUsize>);
+
+impl Listening {
+    fn new(listeners: &Arc<AtomicUsize>) -> Self {
+        listeners.fetch_add(1, Ordering::SeqCst);
+        Self(listeners.clone())
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Whom an event concerns.
@@ -50,12 +69,13 @@ impl Events {
             sender: broadcast::channel(EVENTS_KEPT_MAX).0,
             recent: Mutex::new(VecDeque::new()),
             counters: Mutex::new(BTreeMap::new()),
+            listeners: Arc::default(),
         }
     }
 
     /// Whether somebody wants an event that matters this much: those of every turn are made only for listeners.
     pub(crate) fn wanted(&self, severity: Severity) -> bool {
-        self.sender.receiver_count() > 0 || (self.sinks && severity > Severity::Debug)
+        self.listeners.load(Ordering::Relaxed) > 0 || (self.sinks && severity > Severity::Debug)
     }
 
     pub(crate) fn emit(&self, scene: &Scene, what: What) {
@@ -112,7 +132,8 @@ impl Events {
     }
 
     pub(crate) fn listen(&self) -> EventStream {
-        EventStream { receiver: self.sender.subscribe() }
+        let listening = Listening::new(&self.listeners);
+        EventStream { receiver: self.sender.subscribe(), _listening: listening }
     }
 
     pub(crate) fn recent(&self, count_max: usize) -> Vec<Arc<Event>> {

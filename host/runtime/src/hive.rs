@@ -87,6 +87,11 @@ impl Hive {
         }
     }
 
+    /// Whether the whole hive is ending: what waits is then kept as it is, and becomes no dead letter.
+    pub(crate) fn goes_down(&self) -> bool {
+        self.stopping.load(std::sync::atomic::Ordering::Relaxed) || self.ended.borrow().is_some()
+    }
+
     pub(crate) fn cell(&self, id: AgentId) -> Option<Arc<Cell>> {
         self.directory.cell(id)
     }

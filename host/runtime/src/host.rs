@@ -19,6 +19,7 @@ use crate::cell::{Cell, Order};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::outside::{AskOptions, SendOptions};
+use crate::scheduler::RunTurn;
 use crate::spawn::{Identity, Origin, identity, plant};
 use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, EventStream, Setting, SwapReceipt, TreeView};
 
@@ -59,11 +60,10 @@ impl Host {
         });
         let added = loaded.await.unwrap_or(Err(Error::Stopping))?;
         let hive = self.hive();
-        let (weak, scheduler) = (Arc::downgrade(hive), hive.scheduler.clone());
-        scheduler.start(Arc::new(move |cell| match weak.upgrade() {
-            Some(hive) => Box::pin(crate::turn::run(hive, cell)),
-            None => Box::pin(async {}),
-        }));
+        // The workers end, and let go of the hive, when it is closed.
+        let of_workers = hive.clone();
+        let run: Arc<RunTurn> = Arc::new(move |cell| crate::turn::run(&of_workers, cell));
+        hive.scheduler.start(&run).map_err(|error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]))?;
         hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
         hive.supervise_start();
         self.wait_until_up(report).await?;
@@ -313,11 +313,19 @@ impl Host {
     /// # Errors
     /// There is none of that id, or its receiver does not take it: then it stays.
     pub async fn retry_dead_letter(&self, id: MessageId) -> Result<MessageId, Error> {
-        let letter = self.hive().dead.letters.lock().get(id).cloned();
+        // Taken out first: of two who retry it at a time, one finds none.
+        let letter = self.hive().dead.letters.lock().remove(id);
         let letter = letter.ok_or_else(|| Error::NoDeadLetter(id.to_string()))?;
-        let sent = crate::outside::send_again(self.hive(), letter.to.as_str(), letter.message).await?;
-        self.forget_dead_letter(id).await?;
-        Ok(sent)
+        match crate::outside::send_again(self.hive(), letter.to.as_str(), letter.message.clone()).await {
+            Ok(sent) => {
+                self.hive().commit_now(vec![crate::dead::forget(id)]).await?;
+                Ok(sent)
+            }
+            Err(error) => {
+                self.hive().dead.letters.lock().push(letter);
+                Err(error)
+            }
+        }
     }
 
     /// Forgets a dead letter.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use skep_core::agent::Gate;
 use skep_core::event::What;
 use skep_core::turn::Turn;
 use skep_core::{ExitReason, Incarnation, MessageId};
 use skep_engine::{Failure, Limits, StartReason};
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Mind};
 use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::turn::{Left, Running, enter};
@@ -91,7 +92,8 @@ async fn wait_for_pool() {
 /// An instance that was dropped is needed again: its state is as last committed, and `start` may only read.
 async fn wake_up(cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitReason> {
     let turn_id = cell.next_turn();
-    instance.host_mut().prepare(turn_id, &[]);
+    let now_ns = instance.host().hive.clock.monotonic_ns();
+    instance.host_mut().prepare(turn_id, now_ns, &[]);
     let turn = Turn::alone(None::<MessageId>, instance.host().hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     match enter(cell, instance.start(turn, &config, StartReason::Woken)).await {
@@ -111,17 +113,18 @@ pub(crate) fn start_failed(failure: Failure) -> ExitReason {
 
 /// Gives an instance back after its turn. One that is not wanted any more is dropped.
 pub(crate) fn park(hive: &Hive, cell: &Cell, instance: Running) {
-    use skep_core::agent::Gate;
-    let wanted = {
-        let mut mind = cell.mind.lock();
-        let keeps = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended | Gate::Starting);
-        let drops = hive.drop_instances && cell.is_durable();
-        mind.passive |= keeps && drops;
-        keeps && !drops
-    };
-    if wanted {
-        *cell.instance.lock() = Some(instance);
-    }
+    let unwanted = park_by(hive, cell, &mut cell.mind.lock(), instance);
+    drop(unwanted);
+}
+
+/// As `park`, by who has locked the mind; gives back the instance that is not wanted any more, to be dropped later.
+#[must_use]
+pub(crate) fn park_by(hive: &Hive, cell: &Cell, mind: &mut Mind, instance: Running) -> Option<Running> {
+    // Also one that is being stopped: its `stop` is still to run.
+    let keeps = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended | Gate::Starting | Gate::Stopping);
+    let drops = hive.drop_instances && cell.is_durable();
+    mind.passive |= keeps && drops;
+    if keeps && !drops { cell.instance.lock().replace(instance) } else { Some(instance) }
 }
 
 /// Drops instances of durable agents that have nothing to do: their memory is only a cache.

@@ -39,6 +39,7 @@ mod spec_record;
 mod state;
 mod supervise;
 mod swap;
+mod targets;
 mod turn;
 mod upgrade;
 mod view;

@@ -60,16 +60,25 @@ async fn perform_orders(hive: Arc<Hive>, cell: Arc<Cell>) {
 }
 
 async fn start(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId) {
-    let event = match bring_up(hive, cell).await {
+    let event = match come_up(hive, cell).await {
         Ok(()) => Event::Started { child },
         Err(reason) => {
             cell.set_gate(Gate::Down);
-            cell.mind.lock().exit = Some(reason.clone());
-            hive.emit_of(cell, What::AgentExited(reason.clone()));
+            ended_now(hive, cell, reason.clone());
             Event::StartFailed { child, reason }
         }
     };
     hive.supervise(event);
+    exit_as_wanted(hive, cell);
+}
+
+/// One that was at rest has let go of what it held.
+async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
+    let was_at_rest = cell.mind.lock().agent.gate() == Gate::Ended;
+    if was_at_rest {
+        crate::boot::hold_again(hive, cell).map_err(|error| ExitReason::StateUnreadable(error.to_string()))?;
+    }
+    bring_up(hive, cell).await
 }
 
 /// A new instance of an agent that runs, at an operator's word: mailbox, asks and timers stay.
@@ -81,9 +90,10 @@ async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
     let result = bring_up(hive, cell).await;
     if let Err(reason) = &result {
         // What failed was not a start that the tree had asked for: to it, the agent has run until now.
-        cell.set_gate(Gate::Suspended);
+        cell.set_gate(Gate::Open);
         exit(hive, cell, reason.clone());
     }
+    exit_as_wanted(hive, cell);
     result
 }
 
@@ -155,10 +165,11 @@ pub(crate) async fn start_turn(
         undoings: cell.undoings.load(Ordering::Acquire),
         monotonic_ns: hive.clock.monotonic_ns(),
     };
-    instance.host_mut().prepare(began.turn, &[]);
+    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let turn = Turn::alone(Some(start_cause(hive, cell, &why)), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, why)).await;
+    instance.host_mut().settle();
     let turn = match left {
         Left::Ended(ended) => ended.outcome.map(|_| ended.turn).map_err(start_failed),
         Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
@@ -231,6 +242,7 @@ async fn stop(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId, reason: ExitRe
         let reason = cell.mind.lock().stop_with.take().unwrap_or(reason);
         let ended = end_by(hive, cell, &reason, how).await;
         cell.set_gate(Gate::Down);
+        cell.mind.lock().state.lose();
         ended_now(hive, cell, ended);
     }
     hive.supervise(Event::Stopped { child });
@@ -280,7 +292,7 @@ async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, r
         undoings: cell.undoings.load(Ordering::Acquire),
         monotonic_ns: hive.clock.monotonic_ns(),
     };
-    instance.host_mut().prepare(began.turn, &[]);
+    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     if let Left::Ended(ended) = enter(cell, instance.stop(turn, reason)).await
@@ -292,24 +304,36 @@ async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, r
 }
 
 /// The agent exits by itself, by a link, or by its failures. Its supervisor decides what follows.
+///
+/// While it starts or is swapped, the exit waits: it follows when the agent is open.
 pub(crate) fn exit(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
-    let exits = {
+    {
         let mut mind = cell.mind.lock();
-        let exits = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended);
-        if exits {
-            mind.agent.set_gate(Gate::Down);
-            mind.state.lose();
+        match mind.agent.gate() {
+            Gate::Open => {
+                mind.agent.set_gate(Gate::Down);
+                mind.state.lose();
+            }
+            Gate::Starting | Gate::Suspended => {
+                mind.exit_wanted.get_or_insert(reason);
+                return;
+            }
+            Gate::Down | Gate::Stopping | Gate::Ended => return,
         }
-        exits
-    };
-    if !exits {
-        return;
     }
     give_up_turn(cell);
     cell.changed.ring();
     ended_now(hive, cell, reason.clone());
     if let Some(child) = hive.supervision.child_of(cell) {
         hive.supervise(Event::Exited { child, reason });
+    }
+}
+
+/// The exit that was asked for while the agent started or was swapped.
+pub(crate) fn exit_as_wanted(hive: &Arc<Hive>, cell: &Arc<Cell>) {
+    let wanted = cell.mind.lock().exit_wanted.take();
+    if let Some(reason) = wanted {
+        exit(hive, cell, reason);
     }
 }
 

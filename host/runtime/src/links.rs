@@ -1,13 +1,16 @@
 //! Links and monitors: who ends with whom, and who is told.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skep_core::agent::Gate;
 use skep_core::link::Signal;
 use skep_core::{AgentId, ExitReason};
+use skep_store::{Space, Write};
 
 use crate::cell::Cell;
 use crate::hive::Hive;
+use crate::record::handle;
 
 /// Links two agents, or ends that.
 pub(crate) fn link(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bool) {
@@ -39,9 +42,29 @@ fn is_there(hive: &Hive, agent: AgentId) -> bool {
         .is_some_and(|cell| !matches!(cell.mind.lock().agent.gate(), Gate::Stopping | Gate::Ended | Gate::Down))
 }
 
-/// An agent has ended: tells who is linked and who watches.
+/// The write that forgets what a durable agent holds of another.
+fn record(hive: &Hive, owner: AgentId, prefix: &str, other: AgentId) -> Option<Write> {
+    hive.cell(owner).filter(|cell| cell.is_durable())?;
+    let name = hive.directory.name_of(other)?;
+    Some(Write::Delete { space: Space::Handle, owner, key: format!("{prefix}{name}").into() })
+}
+
+/// An agent has ended: tells who is linked and who watches, once. When the whole host ends nobody is told: then links and
+/// monitors are as durable as their agents.
 pub(crate) fn exited(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason) {
-    let signals = hive.links.lock().exited(cell.id, reason);
+    if hive.stopping.load(Ordering::Relaxed) {
+        return;
+    }
+    let (signals, linked, watched) = {
+        let mut links = hive.links.lock();
+        let (linked, watched) = (links.linked(cell.id), links.watched(cell.id));
+        (links.exited(cell.id, reason), linked, watched)
+    };
+    let forgotten = linked
+        .into_iter()
+        .flat_map(|other| [record(hive, cell.id, handle::LINK, other), record(hive, other, handle::LINK, cell.id)])
+        .chain(watched.into_iter().map(|other| record(hive, cell.id, handle::MONITOR, other)));
+    hive.commit_later(forgotten.flatten().collect());
     perform(hive, signals);
 }
 

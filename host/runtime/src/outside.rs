@@ -1,7 +1,9 @@
 //! Messages from outside: of the embedding program, an operator or a client. A client's own message id is remembered for
 //! a window, so that what is sent again is handled once and answered alike.
 
-use std::collections::{HashMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,11 +11,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use skep_bus::policy::{Policy, WhenFull};
 use skep_bus::route::{Asked, Rule};
-use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, Lineage, Message, MessageId, Name, Rare, SendError};
-use skep_store::{Space, Write};
+use skep_core::name::BadName;
+use skep_core::spec::Durability;
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Rare, SendError};
+use skep_store::{Space, Sync, Write};
 use tokio::sync::oneshot;
 
+use crate::bell::Bell;
 use crate::cell::Cell;
+use crate::commit::{CommitFailed, Job};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{SeenEnd, SeenRecord, encode, id_key};
@@ -22,6 +28,9 @@ use crate::record::{SeenEnd, SeenRecord, encode, id_key};
 const SEEN_MAX: usize = 1_000_000;
 /// Bytes of replies that are remembered with them.
 const SEEN_BYTES_MAX: usize = 256 << 20;
+
+/// How long who sends the same message again waits for the first one.
+const STORED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 type Reply = Result<Bytes, AskFailure>;
 
@@ -56,20 +65,30 @@ impl Default for AskOptions {
 
 /// See the module.
 pub(crate) struct Outside {
-    waiting: Mutex<HashMap<MessageId, Vec<oneshot::Sender<Reply>>>>,
+    waiting: Mutex<IdMap<MessageId, Waiters>>,
     seen: Mutex<Seen>,
     nonce: u64,
     next: AtomicU64,
+    /// Rung when a message was stored, or was not taken after all.
+    changed: Bell,
+}
+
+/// Who waits for the end of an ask: more than one only where a client has asked again.
+struct Waiters {
+    first: oneshot::Sender<Reply>,
+    more: Vec<oneshot::Sender<Reply>>,
 }
 
 #[derive(Default)]
 struct Seen {
-    entries: HashMap<MessageId, SeenEntry>,
+    entries: IdMap<MessageId, SeenEntry>,
     order: VecDeque<(u64, MessageId)>,
     bytes: usize,
 }
 
 struct SeenEntry {
+    /// It is as durable as its receiver: who sends it again may be told so.
+    stored: bool,
     owner: AgentId,
     time_ns: u64,
     end: SeenEnd,
@@ -78,7 +97,7 @@ struct SeenEntry {
 
 impl Outside {
     pub(crate) fn new(nonce: u64) -> Self {
-        Self { waiting: Mutex::default(), seen: Mutex::default(), nonce, next: AtomicU64::new(0) }
+        Self { waiting: Mutex::default(), seen: Mutex::default(), nonce, next: AtomicU64::new(0), changed: Bell::default() }
     }
 
     fn new_id(&self) -> MessageId {
@@ -86,13 +105,27 @@ impl Outside {
         MessageId::derive(MessageId(u128::from(count)), Lineage(self.nonce), 0)
     }
 
-    /// An ask from outside has ended: whoever waits for it is told, and it is remembered.
-    pub(crate) fn finish(&self, hive: &Hive, ask: MessageId, result: Reply) {
-        self.seen.lock().end(ask, &result, hive.clock.wall_ns());
-        for waiter in self.waiting.lock().remove(&ask).unwrap_or_default() {
-            // One that waits no longer has had its time-out.
+    /// An ask from outside has ended: whoever waits for it is told, and it is remembered if its client may ask again.
+    pub(crate) fn finish(&self, hive: &Hive, ask: MessageId, is_remembered: bool, result: Reply) {
+        if is_remembered {
+            self.seen.lock().end(ask, &result, hive.clock.wall_ns());
+        }
+        let Some(Waiters { first, more }) = self.waiting.lock().remove(&ask) else { return };
+        // One that waits no longer has had its time-out.
+        for waiter in more {
             let _ = waiter.send(result.clone());
         }
+        let _ = first.send(result);
+    }
+
+    /// The end of an ask, when it comes.
+    fn expect(&self, ask: MessageId) -> oneshot::Receiver<Reply> {
+        let (sender, receiver) = oneshot::channel();
+        match self.waiting.lock().entry(ask) {
+            Entry::Vacant(place) => drop(place.insert(Waiters { first: sender, more: Vec::new() })),
+            Entry::Occupied(mut others) => others.get_mut().more.push(sender),
+        }
+        receiver
     }
 
     /// Whether a message of an agent without durability is new to its durable receiver: its id is that of its cause, so
@@ -101,9 +134,17 @@ impl Outside {
         matches!(note(hive, to, id), Known::New)
     }
 
+    /// A message is as durable as its receiver by now.
+    fn stored(&self, id: MessageId) {
+        if let Some(entry) = self.seen.lock().entries.get_mut(&id) {
+            entry.stored = true;
+        }
+        self.changed.ring();
+    }
+
     /// What the store remembers of a client's message.
     pub(crate) fn load(&self, id: MessageId, owner: AgentId, record: SeenRecord, body: Bytes) {
-        let entry = SeenEntry { owner, time_ns: record.time_ns, end: record.end, body };
+        let entry = SeenEntry { stored: true, owner, time_ns: record.time_ns, end: record.end, body };
         drop(self.seen.lock().insert(id, entry));
     }
 
@@ -144,7 +185,7 @@ impl Seen {
         let Some(entry) = self.entries.get(&id) else { return };
         let body = result.clone().unwrap_or_default();
         let owner = entry.owner;
-        drop(self.insert(id, SeenEntry { owner, time_ns: now_ns, end: SeenEnd::of(result), body }));
+        drop(self.insert(id, SeenEntry { stored: true, owner, time_ns: now_ns, end: SeenEnd::of(result), body }));
     }
 
     /// Ids whose window has ended.
@@ -197,7 +238,8 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
     if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
         match note(hive, cell, id) {
             Known::New => {}
-            Known::UnderWay | Known::Ended(_) => return Ok(id),
+            Known::UnderWay => return until_stored(hive, cell, id).await,
+            Known::Ended(_) => return Ok(id),
         }
     }
     let weight_bytes = message.weight_bytes();
@@ -205,21 +247,60 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
         forget(hive, id);
         return Err(error);
     }
-    if let Some(committer) = hive.committer.as_ref().filter(|_| cell.is_durable()) {
-        let row = committer.next_row();
-        message.row = Some(row);
-        let mut writes = vec![Write::PutMessage { row, to: cell.id, message: message.clone() }];
-        if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
-            writes.push(seen_write(hive, cell, id));
-        }
-        if let Err(error) = hive.commit_as(cell.spec.durability, writes).await {
-            cell.mind.lock().agent.mailbox_mut().give_back(weight_bytes);
-            forget(hive, id);
-            return Err(error.into());
-        }
+    let Some(committer) = hive.committer.as_ref().filter(|_| is_stored(cell, &message)) else {
+        crate::release::deliver(hive, cell.id, Box::new(message), weight_bytes);
+        hive.outside.stored(id);
+        return Ok(id);
+    };
+    let row = committer.next_row();
+    message.row = Some(row);
+    let mut writes = vec![Write::PutMessage { row, to: cell.id, message: message.clone() }];
+    if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
+        writes.push(seen_write(hive, cell, id));
     }
-    crate::release::deliver(hive, cell.id, Box::new(message), weight_bytes);
-    Ok(id)
+    // Delivered by the commit itself: whoever waits for it may be dropped meanwhile.
+    let (sender, receiver) = oneshot::channel();
+    let (hive_then, cell_then) = (hive.clone(), cell.clone());
+    let done = Box::new(move |result: Result<(), CommitFailed>| {
+        match &result {
+            Ok(()) => {
+                crate::release::deliver(&hive_then, cell_then.id, Box::new(message), weight_bytes);
+                hive_then.outside.stored(id);
+            }
+            Err(_) => {
+                cell_then.mind.lock().agent.mailbox_mut().give_back(weight_bytes);
+                forget(&hive_then, id);
+            }
+        }
+        let _ = sender.send(result);
+    });
+    let sync = if cell.spec.durability == Durability::Full { Sync::Power } else { Sync::Process };
+    committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
+    match receiver.await {
+        Ok(Ok(())) => Ok(id),
+        Ok(Err(failed)) => Err(skep_store::Error::Fatal(failed.detail).into()),
+        Err(_) => Err(Error::Stopping),
+    }
+}
+
+/// Telemetry is best effort and never stored.
+fn is_stored(cell: &Cell, message: &Message) -> bool {
+    cell.is_durable() && message.channel != Channel::Telemetry
+}
+
+/// The same message is on its way by another hand: it is acknowledged no earlier than there.
+async fn until_stored(hive: &Arc<Hive>, cell: &Cell, id: MessageId) -> Result<MessageId, Error> {
+    let look = || {
+        let seen = hive.outside.seen.lock();
+        match seen.entries.get(&id) {
+            Some(entry) if entry.stored => Some(true),
+            Some(_) => None,
+            None => Some(false),
+        }
+    };
+    let stored = tokio::time::timeout(STORED_WAIT_MAX, hive.outside.changed.wait(look)).await;
+    let fails = || Error::Send { agent: cell.name.to_string(), cause: SendError::Full };
+    if stored.unwrap_or(false) { Ok(id) } else { Err(fails()) }
 }
 
 /// Asks, and waits for the reply. The reply is the acknowledgement: what was asked of a durable agent is stored with it.
@@ -236,27 +317,24 @@ pub(crate) async fn ask(
     let class = Class::Ask { deadline_ns, blocking: false };
     let message = message(hive, &cell, kind, body, options.send, class)?;
     let id = message.id;
-    let (sender, mut receiver) = oneshot::channel();
-    hive.outside.waiting.lock().entry(id).or_default().push(sender);
+    let mut receiver = hive.outside.expect(id);
     let is_new = match message.rare.as_ref().and_then(|rare| rare.client_id) {
         Some(_) => match note(hive, &cell, id) {
             Known::New => true,
             Known::UnderWay => false,
             Known::Ended(result) => {
-                hive.outside.finish(hive, id, result.clone());
+                hive.outside.finish(hive, id, true, result.clone());
                 return result.map_err(|cause| ask_error(&cell, cause));
             }
         },
         None => true,
     };
     if is_new {
-        let weight_bytes = message.weight_bytes();
-        if let Err(error) = reserve(&cell, &message, weight_bytes).await {
+        if let Err(error) = enter(hive, &cell, message).await {
             hive.outside.waiting.lock().remove(&id);
             forget(hive, id);
             return Err(error);
         }
-        enter(hive, &cell, message, weight_bytes);
     }
     let result = match receiver.try_recv() {
         Ok(result) => result,
@@ -270,28 +348,43 @@ pub(crate) async fn ask(
     result.map_err(|cause| ask_error(&cell, cause))
 }
 
-/// Puts an ask into the mailbox. If its agent has nothing else to do, its turn runs here and now, on this thread.
-fn enter(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, weight_bytes: usize) {
-    let delivered = {
-        let mut mind = cell.mind.lock();
-        let delivered = mind.agent.deliver(Box::new(message), weight_bytes);
-        delivered.map(|_| mind.agent.wake())
+/// Puts an ask into the mailbox, waiting for room if there is none. If its agent has nothing else to do, its turn runs
+/// here and now, on this thread.
+async fn enter(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message) -> Result<(), Error> {
+    let weight_bytes = message.weight_bytes();
+    let message = match enter_now(cell, Box::new(message), weight_bytes) {
+        Ok(wakes) => {
+            if wakes {
+                hive.scheduler.run_here(|| crate::turn::run(hive, cell));
+            }
+            return Ok(());
+        }
+        Err(message) => message,
     };
-    match delivered {
-        Ok(true) => hive.scheduler.run_here(Box::pin(crate::turn::run(hive.clone(), cell.clone())), false),
-        Ok(false) => {}
-        Err(message) => crate::dead::lost(hive, cell.id, *message, skep_core::DeadReason::Stopped),
+    reserve(cell, &message, weight_bytes).await?;
+    crate::release::deliver(hive, cell.id, message, weight_bytes);
+    Ok(())
+}
+
+/// In one step, if there is room: says whether the agent is to run.
+fn enter_now(cell: &Cell, message: BoxedMessage, weight_bytes: usize) -> Result<bool, BoxedMessage> {
+    let mut mind = cell.mind.lock();
+    let takes = mind.agent.gate().takes_messages();
+    if !takes || mind.agent.mailbox_mut().reserve(message.channel, weight_bytes).is_err() {
+        return Err(message);
     }
+    mind.agent.deliver(message, weight_bytes)?;
+    Ok(mind.agent.wake())
 }
 
 /// Nobody waits any more, unless somebody else does under the same id.
 fn abandon(hive: &Hive, id: MessageId) {
     let mut waiting = hive.outside.waiting.lock();
-    if let Some(waiters) = waiting.get_mut(&id) {
-        waiters.retain(|waiter| !waiter.is_closed());
-        if waiters.is_empty() {
-            waiting.remove(&id);
-        }
+    let Some(Waiters { first, mut more }) = waiting.remove(&id) else { return };
+    more.push(first);
+    let mut still = more.into_iter().filter(|waiter| !waiter.is_closed());
+    if let Some(first) = still.next() {
+        waiting.insert(id, Waiters { first, more: still.collect() });
     }
 }
 
@@ -308,7 +401,7 @@ fn message(
     class: Class,
 ) -> Result<Message, Error> {
     let fails = |cause: SendError| Error::Send { agent: cell.name.to_string(), cause };
-    let kind = Name::new(kind).map_err(|bad| fails(SendError::Invalid(bad.to_string())))?;
+    let kind = kind_of(kind).map_err(|bad| fails(SendError::Invalid(bad.to_string())))?;
     if body.len() > hive.spec.body_bytes_max as usize {
         return Err(fails(SendError::TooLarge(hive.spec.body_bytes_max)));
     }
@@ -326,6 +419,17 @@ fn message(
         row: None,
         body,
         rare: (rare != Rare::default()).then(|| Box::new(rare)),
+    })
+}
+
+/// The name of a kind. Whoever asks asks the same again and again: the last one of this thread is kept.
+fn kind_of(text: &str) -> Result<Name, BadName> {
+    thread_local! {
+        static LAST: RefCell<Option<Name>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some(kind) if kind.as_str() == text => Ok(kind.clone()),
+        _ => Ok(last.insert(Name::new(text)?).clone()),
     })
 }
 
@@ -363,7 +467,8 @@ fn note(hive: &Arc<Hive>, cell: &Cell, id: MessageId) -> Known {
     let known = match seen.entries.get(&id) {
         Some(entry) => entry.end.result(entry.body.clone()).map_or(Known::UnderWay, Known::Ended),
         None => {
-            let entry = SeenEntry { owner: cell.id, time_ns: now_ns, end: SeenEnd::Taken, body: Bytes::new() };
+            let end = SeenEnd::Taken;
+            let entry = SeenEntry { stored: false, owner: cell.id, time_ns: now_ns, end, body: Bytes::new() };
             forgotten.append(&mut seen.insert(id, entry));
             Known::New
         }
@@ -380,6 +485,8 @@ fn forget(hive: &Hive, id: MessageId) {
     if let Some(entry) = seen.entries.remove(&id) {
         seen.bytes = seen.bytes.saturating_sub(entry.body.len());
     }
+    drop(seen);
+    hive.outside.changed.ring();
 }
 
 /// The write that remembers that a message was taken.

@@ -8,7 +8,7 @@ use skep_core::ask::OpenAsk;
 use skep_core::event::{Severity, What};
 use skep_core::timer::Timer;
 use skep_core::turn::Effect;
-use skep_core::{AgentId, BoxedMessage, Class, DeadReason, Message};
+use skep_core::{AgentId, BoxedMessage, Class, DeadReason, Message, TurnId};
 
 use crate::answer::{deliver_answer, end_ask};
 use crate::cell::Cell;
@@ -20,11 +20,16 @@ use crate::turn::Began;
 /// Lets everything out. An exit comes last: what was asked for before it still leaves.
 pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
     consumed(hive, cell, &release.handled);
+    settle_timers(cell, release.began.turn);
     let effects = release.out.len() as u32;
     let mut exit = None;
-    for out in release.out {
+    let mut outs = release.out.into_iter().peekable();
+    while let Some(out) = outs.next() {
         match out {
-            Out::Message { to, message, promised_bytes } => send(hive, cell, to, message, promised_bytes),
+            Out::Message { to, message, promised_bytes } => {
+                asked(hive, cell, to, &message);
+                deliver_row(hive, to, message, promised_bytes, &mut outs);
+            }
             Out::End { ask, owed, result, answer } => match answer {
                 Some(answer) => deliver_answer(hive, owed.asker, ask, answer),
                 None => end_ask(hive, cell.id, ask, &owed, result),
@@ -46,6 +51,14 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
     }
 }
 
+/// What this turn has made of timers stands from here on.
+fn settle_timers(cell: &Cell, turn: TurnId) {
+    let mut mind = cell.mind.lock();
+    if !mind.timers_pending.is_empty() {
+        mind.timers_pending.retain(|_, of| *of > turn);
+    }
+}
+
 /// What the messages that were dealt with were to the host.
 fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[BoxedMessage]) {
     for message in handled {
@@ -55,40 +68,67 @@ fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[BoxedMessage]) {
     }
 }
 
-/// Puts a message into its receiver's mailbox, where its place is reserved.
-fn send(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: BoxedMessage, promised_bytes: usize) {
+/// If the message is an ask, its end is waited for from now on.
+fn asked(hive: &Arc<Hive>, cell: &Arc<Cell>, to: AgentId, message: &Message) {
     if let Class::Ask { deadline_ns, blocking: false } = message.class {
         let open = OpenAsk { to, deadline_ns, channel: message.channel };
-        cell.mind.lock().asks.opened(message.id, open);
-        hive.alarms.ask_opened(deadline_ns, cell.id, message.id);
+        let look_ns = cell.mind.lock().asks.opened(message.id, open);
+        if let Some(look_ns) = look_ns {
+            hive.alarms.look_at_asks(cell.id, look_ns);
+        }
     }
-    deliver(hive, to, message, promised_bytes);
 }
 
-/// As `send`, for messages of whoever.
+/// Puts a message into its receiver's mailbox, where its place is reserved.
 pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: BoxedMessage, promised_bytes: usize) {
+    deliver_row(hive, to, message, promised_bytes, &mut Vec::new().into_iter().peekable());
+}
+
+/// The same, and with it as many of what follows as are plain messages to the same receiver: its mailbox is locked once.
+fn deliver_row(hive: &Arc<Hive>, to: AgentId, first: BoxedMessage, promised_bytes: usize, outs: &mut Outs) {
     let Some(receiver) = hive.cell(to) else {
-        return crate::dead::lost(hive, to, *message, DeadReason::Absent);
+        return crate::dead::lost(hive, to, *first, DeadReason::Absent);
     };
-    if is_remembered(&receiver, &message) && !hive.outside.is_new(hive, &receiver, message.id) {
+    if is_remembered(&receiver, &first) && !hive.outside.is_new(hive, &receiver, first.id) {
         receiver.mind.lock().agent.mailbox_mut().give_back(promised_bytes);
         return hive.emit_of(&receiver, What::MessageDropped { reason: "duplicate" });
     }
-    let delivered = {
+    let (mut dropped, mut refused) = (0, Vec::new());
+    let wakes = {
         let mut mind = receiver.mind.lock();
-        let delivered = mind.agent.deliver(message, promised_bytes);
-        delivered.map(|dropped| (dropped, mind.agent.wake()))
-    };
-    match delivered {
-        Ok((dropped, wakes)) => {
-            for _ in 0..dropped {
-                hive.emit_of(&receiver, What::MessageDropped { reason: "telemetry-overflow" });
+        let mut next = Some((first, promised_bytes));
+        while let Some((message, promised_bytes)) = next {
+            match mind.agent.deliver(message, promised_bytes) {
+                Ok(displaced) => dropped += displaced,
+                Err(message) => refused.push(message),
             }
-            if wakes {
-                hive.scheduler.push(receiver);
-            }
+            next = next_of_row(&receiver, outs);
         }
-        Err(message) => crate::dead::lost(hive, to, *message, DeadReason::Stopped),
+        mind.agent.wake()
+    };
+    for _ in 0..dropped {
+        hive.emit_of(&receiver, What::MessageDropped { reason: "telemetry-overflow" });
+    }
+    if wakes {
+        hive.scheduler.push(receiver);
+    }
+    for message in refused {
+        crate::dead::lost(hive, to, *message, DeadReason::Stopped);
+    }
+}
+
+type Outs = std::iter::Peekable<std::vec::IntoIter<Out>>;
+
+fn next_of_row(receiver: &Cell, outs: &mut Outs) -> Option<(BoxedMessage, usize)> {
+    let next = outs.next_if(|out| match out {
+        Out::Message { to, message, .. } => {
+            *to == receiver.id && !message.wants_reply() && !is_remembered(receiver, message)
+        }
+        _ => false,
+    });
+    match next {
+        Some(Out::Message { message, promised_bytes, .. }) => Some((message, promised_bytes)),
+        _ => None,
     }
 }
 
@@ -131,6 +171,7 @@ pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, releas
         let mut mind = cell.mind.lock();
         mind.agent.undo();
         mind.state.undo();
+        mind.timers_pending.clear();
         for ask in &release.owes {
             mind.asks.settle(*ask);
         }

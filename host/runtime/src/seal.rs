@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_core::ask::Owed;
 use skep_core::spec::Durability;
 use skep_core::turn::{Effect, Sealed};
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Message, MessageId};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name};
 use skep_store::{Space, Sync, Write};
 
 use crate::answer::{answer_message, owed_by};
@@ -74,6 +74,7 @@ pub(crate) fn seal(
         hive,
         cell,
         durable: cell.is_durable() && hive.committer.is_some(),
+        began,
         writes: Vec::new(),
         out: Vec::with_capacity(sealed.effects.len()),
         owes: Vec::new(),
@@ -98,6 +99,7 @@ struct Sealer<'a> {
     hive: &'a Arc<Hive>,
     cell: &'a Arc<Cell>,
     durable: bool,
+    began: Began,
     writes: Vec<Write>,
     out: Vec<Out>,
     owes: Vec<MessageId>,
@@ -154,6 +156,8 @@ impl Sealer<'_> {
             match &message.class {
                 Class::Answer { ask, .. } if self.durable => self.delete(Space::Ask, self.cell.id, id_key(*ask)),
                 Class::Timer { .. } => self.consume_firing(message),
+                // The monitor is used up.
+                Class::Down if self.durable => self.hold_agent(record::handle::MONITOR, message.sender, false),
                 _ => {}
             }
         }
@@ -161,7 +165,8 @@ impl Sealer<'_> {
 
     /// A timer that has fired is over, unless it fires again or was set anew.
     fn consume_firing(&mut self, message: &Message) {
-        if !self.durable {
+        // What an earlier turn, whose commit is still to come, has made of the timer stands.
+        if !self.durable || self.cell.mind.lock().timers_pending.contains_key(&message.kind) {
             return;
         }
         match self.hive.alarms.timer(self.cell.id, &message.kind) {
@@ -172,7 +177,7 @@ impl Sealer<'_> {
         }
     }
 
-    fn put_timer(&mut self, name: &skep_core::Name, due_ns: u64, every_ns: u64, body: &[u8]) {
+    fn put_timer(&mut self, name: &Name, due_ns: u64, every_ns: u64, body: &[u8]) {
         let value = encode(&TimerRecord { due_ns, every_ns }, body);
         self.put(Space::Timer, self.cell.id, name_key(name), value);
     }
@@ -201,7 +206,11 @@ impl Sealer<'_> {
         self.out.push(Out::Message { to, message, promised_bytes });
     }
 
+    /// Telemetry is best effort and never stored.
     fn keep(&mut self, to: AgentId, message: &mut Message) {
+        if message.channel == Channel::Telemetry {
+            return;
+        }
         let Some(committer) = self.hive.committer.as_ref().filter(|_| self.durable) else { return };
         let receiver_durable = to == self.cell.id || self.hive.cell(to).is_some_and(|cell| cell.is_durable());
         if receiver_durable {
@@ -308,11 +317,17 @@ impl Sealer<'_> {
 
     /// The turn that made the calls is about to be committed: their recorded replies are needed no more.
     fn forget_calls(&mut self, calls: Vec<(AgentId, MessageId)>) {
+        let mut deletes = Vec::new();
         for (callee, call) in calls {
             self.hive.calls.forget(call);
-            if self.durable {
-                self.delete(Space::Call, callee, id_key(call));
+            if self.hive.cell(callee).is_some_and(|cell| cell.is_durable()) {
+                deletes.push(Write::Delete { space: Space::Call, owner: callee, key: id_key(call) });
             }
+        }
+        if self.durable {
+            self.writes.append(&mut deletes);
+        } else {
+            self.hive.commit_later(deletes);
         }
     }
 
@@ -324,8 +339,12 @@ impl Sealer<'_> {
                 let period_ns = u64::from(*after_ms) * 1_000_000;
                 let due_ns = self.hive.clock.wall_ns() + period_ns;
                 self.put_timer(name, due_ns, if *every { period_ns } else { 0 }, body);
+                self.timer_pends(name);
             }
-            Effect::CancelTimer { name } => self.delete(Space::Timer, owner, name_key(name)),
+            Effect::CancelTimer { name } => {
+                self.delete(Space::Timer, owner, name_key(name));
+                self.timer_pends(name);
+            }
             Effect::Subscribe { pattern, on } => self.hold(record::handle::SUBSCRIPTION, pattern, *on),
             Effect::Group { group, join } => self.hold(record::handle::GROUP, group.as_str(), *join),
             Effect::Link { agent, on } => self.hold_agent(record::handle::LINK, *agent, *on),
@@ -337,6 +356,10 @@ impl Sealer<'_> {
             Effect::Spawn(request) => self.writes.extend(crate::spawn::record(self.hive, request)),
             Effect::Send { .. } | Effect::Reply { .. } | Effect::Stop { .. } | Effect::Exit(_) => {}
         }
+    }
+
+    fn timer_pends(&self, name: &Name) {
+        self.cell.mind.lock().timers_pending.insert(name.clone(), self.began.turn);
     }
 
     fn hold_agent(&mut self, prefix: &str, agent: AgentId, on: bool) {

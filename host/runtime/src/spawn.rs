@@ -139,6 +139,7 @@ pub(crate) fn declare_again(
     let origin = Origin { id, lineage, supervisor, parent: None };
     let cell = plant(hive, (**spec).clone(), granted, origin).map_err(|error| failed(error.to_string()))?;
     cell.mind.lock().started = started;
+    crate::boot::subscribe_declared(hive, &cell).map_err(|error| failed(error.to_string()))?;
     Ok(cell)
 }
 
@@ -177,9 +178,14 @@ pub(crate) fn record_key(cell: &Cell) -> skep_core::Bytes {
     name_key(&cell.name)
 }
 
-/// Children that are owned end with their owner, and an owner is told of a child's end.
+/// Children that are owned end with their owner, and an owner is told of a child's end. Whoever has started a child is
+/// told if it never came up. When the whole host ends, that is nobody's end in particular.
 pub(crate) fn owner_ended(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason) {
-    if let Some(parent) = cell.parent.filter(|parent| parent.owned)
+    if hive.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+        return;
+    }
+    let came_up = cell.mind.lock().started;
+    if let Some(parent) = cell.parent.filter(|parent| parent.owned || !came_up)
         && let Some(owner) = hive.cell(parent.id)
     {
         tell_down(hive, &owner, cell.id, reason);

@@ -101,6 +101,14 @@ impl Hive {
         Ok(())
     }
 
+    /// Removes a child that is at rest.
+    fn delete(self: &Arc<Self>, child: &str) -> Result<(), ManageError> {
+        let mut tree = self.supervision.tree.lock();
+        let actions = tree.delete_child(child, self.clock.monotonic_ns())?;
+        self.perform(&tree, actions);
+        Ok(())
+    }
+
     /// The tree is locked meanwhile, so that nothing it asks for later is begun before. What is begun here only queues.
     fn perform(self: &Arc<Self>, tree: &Tree, actions: Vec<Action>) {
         let keep = tree.child(tree.root()).is_none_or(|root| !root.is_active() || root.status() == Status::Stopping);
@@ -114,7 +122,12 @@ impl Hive {
                     self.emit(&Default::default(), What::SupervisorEscalated { supervisor });
                 }
                 Action::Ended { supervisor } => self.emit(&Default::default(), What::SupervisorEnded { supervisor }),
-                Action::Resting { child } => self.order_child(tree, child, Order::Finish { gone: false, keep }),
+                Action::Resting { child } => {
+                    self.order_child(tree, child, Order::Finish { gone: false, keep });
+                    if !keep {
+                        self.let_go(tree, child);
+                    }
+                }
                 Action::Gone { name, .. } => {
                     if let Some(cell) = self.directory.resolve(&name).and_then(|id| self.cell(id)) {
                         crate::lifecycle::order(self, &cell, Order::Finish { gone: true, keep });
@@ -149,6 +162,18 @@ impl Hive {
         }
     }
 
+    /// A child that was added while the hive ran is at rest: nobody declared it, so it goes, and its name is free again.
+    fn let_go(self: &Arc<Self>, tree: &Tree, child: ChildId) {
+        let added = tree.child(child).filter(|found| !found.is_declared());
+        let Some(name) = added.and_then(|found| found.agent().map(|spec| spec.name.clone())) else { return };
+        let hive = self.clone();
+        // Not from here: the tree is locked.
+        self.scheduler.handle().spawn(async move {
+            // One that was started again meanwhile stays.
+            let _ = hive.delete(name.as_str());
+        });
+    }
+
     fn restarting(&self, tree: &Tree, child: ChildId, restarts: u32) {
         let agent = tree.child(child).and_then(|found| found.agent().map(|spec| spec.name.clone()));
         let cell = agent.and_then(|name| self.directory.resolve(&name)).and_then(|id| self.cell(id));
@@ -170,6 +195,13 @@ impl Hive {
     }
 
     fn down(&self, why: Down, reason: ExitReason) {
+        // To the root's own supervisor, if it had one, its end would be `shutdown`, as in OTP; to an operator it is none.
+        let reason = match (why, reason) {
+            (Down::Escalated, reason) if reason.is_ordinary() => {
+                ExitReason::Error("the root gave up: more restarts than its intensity allows".to_owned())
+            }
+            (_, reason) => reason,
+        };
         if why != Down::Asked {
             self.emit(&Default::default(), What::HiveDown(reason.clone()));
         }

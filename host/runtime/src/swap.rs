@@ -156,7 +156,9 @@ async fn change(
 /// Closes the gate and waits until nothing of the agent runs. Its mailbox queues meanwhile.
 async fn suspend(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Suspended, String> {
     let undone_before = cell.stats.undone.load(Ordering::Relaxed);
-    cell.set_gate(Gate::Suspended);
+    if !close_open(cell) {
+        return Err("it does not run any more".to_owned());
+    }
     if tokio::time::timeout(SUSPEND_PATIENCE, cell.quiet()).await.is_err() {
         cell.cancel.notify_waiters();
         let gone = tokio::time::timeout(CANCEL_PATIENCE, cell.quiet()).await;
@@ -168,12 +170,28 @@ async fn suspend(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Suspended, String
     Ok(Suspended { cell: cell.clone(), undone_before, quiet_ns: hive.clock.monotonic_ns() })
 }
 
+/// In one step: an agent that has ended meanwhile stays so.
+fn close_open(cell: &Cell) -> bool {
+    let mut mind = cell.mind.lock();
+    let open = mind.agent.gate() == Gate::Open;
+    if open {
+        mind.agent.set_gate(Gate::Suspended);
+    }
+    open
+}
+
+/// The gate opens again, and an exit that was asked for meanwhile follows.
+fn open_again(hive: &Arc<Hive>, cell: &Arc<Cell>) {
+    if cell.mind.lock().agent.gate() == Gate::Suspended {
+        cell.set_gate(Gate::Open);
+        hive.wake(cell);
+        crate::lifecycle::exit_as_wanted(hive, cell);
+    }
+}
+
 fn resume_all(hive: &Arc<Hive>, cells: &[Arc<Cell>]) {
     for cell in cells {
-        if cell.mind.lock().agent.gate() == Gate::Suspended {
-            cell.set_gate(Gate::Open);
-            hive.wake(cell);
-        }
+        open_again(hive, cell);
     }
 }
 
@@ -211,6 +229,11 @@ async fn commit(
     suspended: &[Suspended],
     mut upgraded: Vec<Upgraded>,
 ) -> Result<Vec<Upgraded>, Failed> {
+    if let Some(one) = suspended.iter().find(|one| one.cell.mind.lock().agent.gate() != Gate::Suspended) {
+        let detail = format!("agent {}: it does not run any more", one.cell.name);
+        take_back(suspended, upgraded);
+        return Err(("commit", detail));
+    }
     let mut writes = Vec::new();
     for (ready, one) in upgraded.iter_mut().zip(suspended) {
         writes.append(&mut ready.writes);
@@ -261,10 +284,7 @@ fn go_on(
         *cell.instance.lock() = Some(ready.instance);
         crate::release::release(hive, &cell, ready.migrate);
         crate::release::release(hive, &cell, ready.start);
-        if cell.mind.lock().agent.gate() == Gate::Suspended {
-            cell.set_gate(Gate::Open);
-            hive.wake(&cell);
-        }
+        open_again(hive, &cell);
         hive.emit_of(&cell, What::AgentReady { why: "upgraded" });
         agents.push(SwappedAgent {
             agent: cell.name.clone(),

@@ -3,12 +3,13 @@
 //! What a turn asked for is sealed in `seal` and let out in `release`; here is only the order of things.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use skep_core::agent::{AfterFailure, FailureExit};
+use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
 use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, TurnId};
@@ -19,6 +20,9 @@ use crate::commit::Job;
 use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::seal::{Plan, seal};
+
+/// A turn that has taken longer than this when it first has to wait is taken for a spinner: one tick of the epoch.
+const SPINNER_NS: u64 = 1_000_000;
 
 pub(crate) type Running = Box<Instance<TurnContext>>;
 
@@ -43,40 +47,56 @@ pub(crate) enum Left {
     Panicked,
 }
 
-/// Runs one turn, if the agent has something to do.
-pub(crate) async fn run(hive: Arc<Hive>, cell: Arc<Cell>) {
-    let began_undoings = cell.undoings.load(Ordering::Acquire);
+/// How far a turn came: its instance and how the guest was left; or its batch, if the agent could not be brought to run.
+type Came = Result<(Running, Left), (Vec<BoxedMessage>, ExitReason)>;
+
+type Inside = Pin<Box<dyn Future<Output = Came> + Send>>;
+
+/// Runs one turn, if the agent has something to do: on this thread until it ends or has to wait; what has to wait goes on
+/// in the pool.
+pub(crate) fn run(hive: &Arc<Hive>, cell: &Arc<Cell>) {
+    let undoings = cell.undoings.load(Ordering::Acquire);
     let Some(batch) = cell.mind.lock().agent.begin_turn() else { return };
     cell.room.ring();
-    let began = Began { turn: cell.next_turn(), undoings: began_undoings, monotonic_ns: hive.clock.monotonic_ns() };
-    let mut instance = match crate::instance::obtain(&hive, &cell).await {
-        Ok(instance) => instance,
-        Err(reason) => return not_entered(&hive, &cell, began, batch, reason).await,
+    let began = Began { turn: cell.next_turn(), undoings, monotonic_ns: hive.clock.monotonic_ns() };
+    let instance = cell.instance.lock().take();
+    let mut inside: Inside = match instance {
+        Some(instance) => Box::pin(over(cell.clone(), instance, began, batch)),
+        None => Box::pin(revived(hive.clone(), cell.clone(), began, batch)),
     };
-    instance.host_mut().prepare(began.turn, &batch);
-    let turn = Turn::over(batch, instance.batch_max() == 1);
-    let left = enter(&cell, instance.handle(turn)).await;
-    match left {
-        Left::Ended(ended) => conclude(&hive, &cell, instance, began, ended).await,
-        Left::WallTime(limit_ms) => {
-            let turn = instance.abandon().unwrap_or_default();
-            let detail = format!("over turn-wall-ms-max = {limit_ms}");
-            failed(&hive, &cell, began, turn, "wall-time", detail).await;
-        }
-        Left::Panicked => {
-            let turn = instance.abandon().unwrap_or_default();
-            let detail = "the host panicked inside the sandbox".to_owned();
-            failed(&hive, &cell, began, turn, "host-panic", detail).await;
-        }
-        Left::Cancelled => {
-            let turn = instance.abandon().unwrap_or_default();
-            undone(&hive, &cell, began, turn);
-        }
+    match inside.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(came) => conclude(hive, cell, began, came),
+        Poll::Pending => go_on(hive, cell, began, inside),
     }
 }
 
+fn go_on(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, inside: Inside) {
+    let spins = hive.clock.monotonic_ns().saturating_sub(began.monotonic_ns) >= SPINNER_NS;
+    let (hive_then, cell) = (hive.clone(), cell.clone());
+    hive.scheduler.go_on(spins, async move {
+        let came = inside.await;
+        conclude(&hive_then, &cell, began, came);
+    });
+}
+
+/// The instance was dropped: it is made anew first.
+async fn revived(hive: Arc<Hive>, cell: Arc<Cell>, began: Began, batch: Vec<BoxedMessage>) -> Came {
+    match crate::instance::obtain(&hive, &cell).await {
+        Ok(instance) => over(cell, instance, began, batch).await,
+        Err(reason) => Err((batch, reason)),
+    }
+}
+
+/// The guest goes over a batch.
+async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, batch: Vec<BoxedMessage>) -> Came {
+    instance.host_mut().prepare(began.turn, began.monotonic_ns, &batch);
+    let turn = Turn::over(batch, instance.batch_max() == 1);
+    let left = enter(&cell, instance.handle(turn)).await;
+    Ok((instance, left))
+}
+
 /// Polls the guest once where it stands; only if it has to wait do the wall clock and a cancellation come into play.
-pub(crate) async fn enter(cell: &Arc<Cell>, guest: impl Future<Output = Ended>) -> Left {
+pub(crate) async fn enter(cell: &Arc<Cell>, guest: impl Future<Output = Ended> + Send) -> Left {
     tokio::pin!(guest);
     let guest = std::future::poll_fn(move |context| {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
@@ -84,12 +104,17 @@ pub(crate) async fn enter(cell: &Arc<Cell>, guest: impl Future<Output = Ended>) 
     });
     let mut guest = std::pin::pin!(guest);
     let first = std::future::poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
-    if let Poll::Ready(left) = first {
-        return left;
+    match first {
+        Poll::Ready(left) => left,
+        // In a place of its own: few turns wait, and those that do not stay small.
+        Poll::Pending => Box::pin(wait(cell, guest)).await,
     }
+}
+
+async fn wait(cell: &Arc<Cell>, guest: Pin<&mut (impl Future<Output = Left> + Send)>) -> Left {
     let limit_ms = cell.spec.budget.turn_wall_ms_max;
     tokio::select! {
-        left = &mut guest => left,
+        left = guest => left,
         () = cell.cancel.notified() => Left::Cancelled,
         () = wall_time(limit_ms) => Left::WallTime(limit_ms),
     }
@@ -100,7 +125,31 @@ async fn wall_time(limit_ms: u32) {
     tokio::time::sleep(Duration::from_millis(limit_ms.into())).await;
 }
 
-async fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: Began, ended: Ended) {
+fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
+    let (instance, left) = match came {
+        Ok(came) => came,
+        Err((batch, reason)) => return not_entered(hive, cell, began, batch, reason),
+    };
+    match left {
+        Left::Ended(ended) => ended_by_itself(hive, cell, instance, began, ended),
+        Left::WallTime(limit_ms) => {
+            let turn = instance.abandon().unwrap_or_default();
+            let detail = format!("over turn-wall-ms-max = {limit_ms}");
+            failed(hive, cell, began, turn, "wall-time", detail);
+        }
+        Left::Panicked => {
+            let turn = instance.abandon().unwrap_or_default();
+            let detail = "the host panicked inside the sandbox".to_owned();
+            failed(hive, cell, began, turn, "host-panic", detail);
+        }
+        Left::Cancelled => {
+            let turn = instance.abandon().unwrap_or_default();
+            undone(hive, cell, began, turn);
+        }
+    }
+}
+
+fn ended_by_itself(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: Began, ended: Ended) {
     let failure = match ended.outcome {
         Ok(handled) => match ended.turn.seal(handled) {
             Ok(sealed) => return succeeded(hive, cell, instance, began, sealed),
@@ -114,10 +163,10 @@ async fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: 
         Err(failure) => (ended.turn, failure.word(), failure.to_string()),
     };
     drop(instance);
-    failed(hive, cell, began, failure.0, failure.1, failure.2).await;
+    failed(hive, cell, began, failure.0, failure.1, failure.2);
 }
 
-/// The turn ended well. The instance is given back before the commit, so that the agent may run ahead of it.
+/// The turn ended well.
 fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: Began, mut sealed: Sealed) {
     if cell.undoings.load(Ordering::Acquire) != began.undoings {
         drop(instance);
@@ -127,6 +176,7 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
         give_back(hive, cell, sealed.undone);
         return come_again(hive, cell, began, batch, true);
     }
+    instance.host_mut().settle();
     give_back(hive, cell, std::mem::take(&mut sealed.undone));
     let rest = std::mem::take(&mut sealed.rest);
     let handled = sealed.handled.len() as u32;
@@ -142,17 +192,39 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     };
     cell.stats.handled.fetch_add(handled.into(), Ordering::Relaxed);
     cell.stats.memory_bytes.store(instance.memory_bytes(), Ordering::Relaxed);
-    crate::instance::park(hive, cell, instance);
-    let cost_ns = now_ns.saturating_sub(began.monotonic_ns);
-    let waits = plan.needs_commit(cell);
-    cell.mind.lock().agent.turn_done(rest, handled, cost_ns, waits);
-    if waits {
+    let done = Done { rest, handled, cost_ns: now_ns.saturating_sub(began.monotonic_ns), waits: plan.needs_commit(cell) };
+    // The agent may run ahead of a commit. Without one, what a turn asked for leaves before the next turn begins.
+    let wakes = if done.waits {
+        let wakes = end_running(hive, cell, instance, done);
         submit(hive, cell, began, plan);
+        wakes
     } else {
         crate::release::release(hive, cell, plan.into_release());
+        end_running(hive, cell, instance, done)
+    };
+    if wakes {
+        hive.scheduler.push(cell.clone());
     }
-    hive.wake(cell);
     cell.changed.ring();
+}
+
+/// What a turn that ended well means for its agent.
+struct Done {
+    rest: Vec<BoxedMessage>,
+    handled: u32,
+    cost_ns: u64,
+    waits: bool,
+}
+
+/// The next turn may begin, and finds the instance. Says whether it is to be put into the queue.
+fn end_running(hive: &Hive, cell: &Cell, instance: Running, done: Done) -> bool {
+    let mut mind = cell.mind.lock();
+    mind.agent.turn_done(done.rest, done.handled, done.cost_ns, done.waits);
+    let unwanted = crate::instance::park_by(hive, cell, &mut mind, instance);
+    let wakes = mind.agent.wake();
+    drop(mind);
+    drop(unwanted);
+    wakes
 }
 
 fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
@@ -179,8 +251,12 @@ fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
     committer.submit(job, hive.scheduler.is_quiet());
 }
 
-/// The turn failed: nothing of it is visible, and its instance is dropped already.
-async fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'static str, detail: String) {
+/// The turn failed: nothing of it is visible, and its instance is dropped already. One that is void by now is undone, and
+/// counts for nothing.
+fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'static str, detail: String) {
+    if cell.undoings.load(Ordering::Acquire) != began.undoings {
+        return undone(hive, cell, began, turn);
+    }
     cell.stats.turns_failed.fetch_add(1, Ordering::Relaxed);
     let cause = turn.cause();
     let (batch, effects) = turn.fail();
@@ -196,12 +272,12 @@ async fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, ki
         mind.last_failure = Some(detail.clone());
         mind.agent.turn_failed(batch, hive.clock.monotonic_ns())
     };
-    follow(hive, cell, after, detail).await;
+    follow(hive, cell, after, detail);
     hive.wake(cell);
     cell.changed.ring();
 }
 
-async fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
+fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
     if let Some((message, attempt)) = after.again {
         hive.emit_of(cell, What::MessageRedelivered { message, attempt });
     }
@@ -225,14 +301,22 @@ fn undone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) {
 
 pub(crate) fn come_again(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, was_running: bool) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
-    cell.mind.lock().agent.turn_undone(began.turn, batch, was_running);
+    let orphans = {
+        let mut mind = cell.mind.lock();
+        mind.agent.turn_undone(began.turn, batch, was_running);
+        let ended = mind.agent.gate() == Gate::Ended && !hive.goes_down();
+        if ended { mind.agent.mailbox_mut().drain() } else { Vec::new() }
+    };
+    for message in orphans {
+        crate::dead::bury(hive, cell, *message, DeadReason::Stopped, AskFailure::Down(ExitReason::Shutdown));
+    }
     hive.wake(cell);
     cell.changed.ring();
 }
 
 /// The agent could not be brought to run: its messages wait for the next attempt.
-async fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, reason: ExitReason) {
-    cell.mind.lock().agent.turn_undone(began.turn, batch, true);
+fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, reason: ExitReason) {
+    come_again(hive, cell, began, batch, true);
     crate::lifecycle::exit(hive, cell, reason);
 }
 

@@ -70,11 +70,12 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     let (began, turn) = migrate(hive, cell, instance, from).await?;
     let migrated = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
     let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, &[]);
+    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let cause = format!("{:016x} {} {}", cell.lineage.0, from, hive.clock.wall_ns());
     let turn = Turn::alone(Some(MessageId::of_text("start upgraded", &cause)), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, StartReason::Upgraded(from))).await;
+    instance.host_mut().settle();
     let turn = ended(left, "start")?;
     let started = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
     Ok((migrated, started))
@@ -87,7 +88,7 @@ async fn migrate(
     from: Digest,
 ) -> Result<(Began, Turn), String> {
     let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, &[]);
+    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     // Without a cause: it may read and write, but not send.
     let turn = Turn::alone(None, hive.clock.wall_ns());
     let left = enter(cell, instance.migrate(turn, from)).await;

@@ -200,6 +200,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct EventStream {
     pub(crate) receiver: tokio::sync::broadcast::Receiver<std::sync::Arc<Event>>,
+    pub(crate) _listening: crate::events::Listening,
 }
 
 /// What comes next of a stream of events.

@@ -1,0 +1,128 @@
+//! Receivers that one instance sends to: their entries, the channels that are granted, and places reserved ahead, so that
+//! who sends much to one receiver does not lock its mailbox for each message. Never a decision about a grant.
+
+use std::sync::Arc;
+
+use skep_core::{AgentId, Channel, IdMap, SendError};
+
+use crate::cell::Cell;
+
+/// Receivers that are remembered; beyond it the memory starts anew.
+const TARGETS_MAX: usize = 1_024;
+/// Places that are reserved ahead at once.
+const AHEAD_MAX: u32 = 64;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Targets {
+    known: IdMap<AgentId, Target>,
+    /// Those with places ahead, or with more than one message in this turn.
+    busy: Vec<AgentId>,
+}
+
+struct Target {
+    cell: Arc<Cell>,
+    /// The channels that are granted, a bit each.
+    channels: u8,
+    /// Times that this turn has reserved here.
+    reserved: u32,
+    ahead: u32,
+    ahead_bytes: usize,
+}
+
+impl Target {
+    fn take_ahead(&mut self, weight_bytes: usize) -> bool {
+        let has = self.ahead > 0 && self.ahead_bytes >= weight_bytes;
+        if has {
+            self.ahead -= 1;
+            self.ahead_bytes -= weight_bytes;
+        }
+        has
+    }
+}
+
+impl Targets {
+    /// Whether a receiver is known as one that may be sent to on a channel.
+    pub(crate) fn knows(&self, to: AgentId, channel: Channel) -> bool {
+        self.known.get(&to).is_some_and(|target| target.channels & bit(channel) != 0)
+    }
+
+    pub(crate) fn cell(&self, to: AgentId) -> Option<Arc<Cell>> {
+        self.known.get(&to).map(|target| target.cell.clone())
+    }
+
+    /// From now on it is known.
+    pub(crate) fn add(&mut self, cell: Arc<Cell>, channel: Channel) {
+        if self.known.len() >= TARGETS_MAX {
+            self.settle();
+            self.known.clear();
+        }
+        let fresh = |cell| Target { cell, channels: 0, reserved: 0, ahead: 0, ahead_bytes: 0 };
+        self.known.entry(cell.id).or_insert_with(|| fresh(cell)).channels |= bit(channel);
+    }
+
+    /// Reserves a place at a receiver that is known; false: there is no room.
+    pub(crate) fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize) -> Result<bool, SendError> {
+        let target = self.known.get_mut(&to).ok_or(SendError::Absent)?;
+        if target.take_ahead(weight_bytes) {
+            return Ok(true);
+        }
+        let mut mind = target.cell.mind.lock();
+        if !mind.agent.gate().takes_messages() {
+            drop(mind);
+            self.forget(to);
+            return Err(SendError::Absent);
+        }
+        let mailbox = mind.agent.mailbox_mut();
+        if mailbox.reserve(channel, weight_bytes).is_err() {
+            return Ok(false);
+        }
+        if target.reserved == 0 {
+            self.busy.push(to);
+        } else if target.ahead == 0 {
+            // After the second message to a receiver in one turn, more are likely: twice as many each time.
+            let count = (1 << target.reserved.min(8)).min(AHEAD_MAX);
+            target.ahead = mailbox.reserve_ahead(count, weight_bytes);
+            target.ahead_bytes = weight_bytes * target.ahead as usize;
+        }
+        target.reserved += 1;
+        Ok(true)
+    }
+
+    /// The turn is over: gives back what was reserved ahead.
+    pub(crate) fn settle(&mut self) {
+        while let Some(id) = self.busy.pop() {
+            let Some(target) = self.known.get_mut(&id) else { continue };
+            target.reserved = 0;
+            let (places, bytes) = (std::mem::take(&mut target.ahead), std::mem::take(&mut target.ahead_bytes));
+            if places > 0 {
+                target.cell.mind.lock().agent.mailbox_mut().give_back_ahead(places, bytes);
+                target.cell.room.ring();
+            }
+        }
+    }
+
+    fn forget(&mut self, id: AgentId) {
+        // What it had reserved ahead goes with its mailbox.
+        self.known.remove(&id);
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// Reserves one place; false: there is no room.
+pub(crate) fn reserve_at(cell: &Cell, channel: Channel, weight_bytes: usize) -> Result<bool, SendError> {
+    let mut mind = cell.mind.lock();
+    if !mind.agent.gate().takes_messages() {
+        return Err(SendError::Absent);
+    }
+    Ok(mind.agent.mailbox_mut().reserve(channel, weight_bytes).is_ok())
+}
+
+fn bit(channel: Channel) -> u8 {
+    1 << channel as u8
+}
