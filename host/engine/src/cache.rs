@@ -113,7 +113,8 @@ impl Cache {
             .filter_map(|entry| {
                 let entry = entry.ok()?;
                 let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-                let is_ours = entry.path().extension().is_some_and(|extension| extension == "cwasm" || extension == "tmp");
+                let is_ours =
+                    entry.path().extension().is_some_and(|extension| extension == "cwasm" || extension == "tmp");
                 is_ours.then(|| Some((metadata.modified().ok()?, metadata.len(), entry.path())))?
             })
             .collect();

@@ -138,7 +138,8 @@ impl<H: TurnHost> Engine<H> {
     pub async fn instantiate(&self, component: &Component<H>, host: H, limits: Limits) -> Result<Instance<H>, Failure> {
         let compiled = &component.0;
         let live_max = self.0.pool.live_max(compiled.profile);
-        let place = self.0.pool.take(compiled.profile, compiled.sizes.memories).ok_or(Failure::PoolFull { live_max })?;
+        let place =
+            self.0.pool.take(compiled.profile, compiled.sizes.memories).ok_or(Failure::PoolFull { live_max })?;
         let wasi = (compiled.has_wasi()).then(|| Box::new(Wasi::new()));
         let ctx = Ctx::new(host, Meter::new(&limits), Cpu::new(limits.cpu_ms_max, self.0.ticker.ticks()), wasi);
         let mut store = Store::new(compiled.pre.engine(), ctx);
@@ -182,7 +183,8 @@ impl<H: TurnHost> Inner<H> {
         }
         self.world.check(&scan)?;
         let sandbox = self.sandbox(profile(&scan.needs)?)?;
-        let found = self.cache.as_ref().ok().and_then(|cache| cache.load(&sandbox.engine, plugin.digest, sandbox.profile));
+        let found =
+            self.cache.as_ref().ok().and_then(|cache| cache.load(&sandbox.engine, plugin.digest, sandbox.profile));
         let cached = found.is_some();
         let component = match found {
             Some(component) => component,
@@ -227,7 +229,11 @@ impl<H: TurnHost> Inner<H> {
         let mut all = vec![
             ("wasmtime".to_owned(), WASMTIME_VERSION.to_owned(), "built in".to_owned()),
             ("engine.tick".to_owned(), "1 ms".to_owned(), default()),
-            ("engine.plugin-bytes-max".to_owned(), format!("{} bytes", self.options.plugin_bytes_max), "option".to_owned()),
+            (
+                "engine.plugin-bytes-max".to_owned(),
+                format!("{} bytes", self.options.plugin_bytes_max),
+                "option".to_owned(),
+            ),
             match (&self.cache, &self.options.cache_dir) {
                 (Ok(_), Some(dir)) => ("engine.cache".to_owned(), shown_path(dir), "option".to_owned()),
                 (Err(reason), Some(_)) => ("engine.cache".to_owned(), "off".to_owned(), reason.clone()),
@@ -258,13 +264,21 @@ impl<H: TurnHost> Sandbox<H> {
                 }
                 Err(error) => {
                     let cause = shown(&format!("{error:#}"), CAUSE_CHARS_MAX);
-                    tracing::warn!(profile = profile.name(), live_max, cause, "the pool of instances cannot be that large");
+                    tracing::warn!(
+                        profile = profile.name(),
+                        live_max,
+                        cause,
+                        "the pool of instances cannot be that large"
+                    );
                     refused.get_or_insert(cause);
                 }
             }
             live_max /= 2;
         }
-        tracing::warn!(profile = profile.name(), "there is no pool of instances: every start of an agent will be slower");
+        tracing::warn!(
+            profile = profile.name(),
+            "there is no pool of instances: every start of an agent will be slower"
+        );
         let engine = wasmtime::Engine::new(&config(profile, Allocation::OnDemand))
             .map_err(|error| Error::Engine(shown(&format!("{error:#}"), CAUSE_CHARS_MAX)))?;
         pool.has_stacks(profile, pool.live_max(profile));

@@ -51,10 +51,14 @@ pub enum Error {
     #[error("WebAssembly text; only the binary form is taken: run `wasm-tools parse` on it")]
     Text,
     /// The file is a core module.
-    #[error("a core module, not a component; build it with `skep build` or for wasm32-wasip2, or run `wasm-tools component new`")]
+    #[error(
+        "a core module, not a component; build it with `skep build` or for wasm32-wasip2, or run `wasm-tools component new`"
+    )]
     CoreModule,
     /// The file is a WIT package.
-    #[error("a WIT package in binary form: it describes interfaces and has no code; give the component that implements it")]
+    #[error(
+        "a WIT package in binary form: it describes interfaces and has no code; give the component that implements it"
+    )]
     WitPackage,
     /// The file is not a valid component.
     #[error("not a valid component at offset {offset}: {cause}")]
@@ -75,7 +79,9 @@ pub enum Error {
         closest: Option<String>,
     },
     /// A function has another type than the WIT says.
-    #[error("{function} has another signature: expected `{expected}`, found `{found}`; build it against the WIT of this host")]
+    #[error(
+        "{function} has another signature: expected `{expected}`, found `{found}`; build it against the WIT of this host"
+    )]
     Signature {
         /// Which.
         function: String,
@@ -93,13 +99,17 @@ pub enum Error {
         closest: Option<String>,
     },
     /// It needs what no manifest can grant yet.
-    #[error("imports {import}, which is not granted: agents get clocks, randomness and standard output of WASI, and no network")]
+    #[error(
+        "imports {import}, which is not granted: agents get clocks, randomness and standard output of WASI, and no network"
+    )]
     ImportNotGranted {
         /// What.
         import: String,
     },
     /// It was built against another version of an interface.
-    #[error("{wanted} is not compatible with {supported}: versions 0.x.y are if x is equal, from 1.0.0 on if the first number is")]
+    #[error(
+        "{wanted} is not compatible with {supported}: versions 0.x.y are if x is equal, from 1.0.0 on if the first number is"
+    )]
     WitVersion {
         /// What it needs.
         wanted: String,

@@ -139,7 +139,10 @@ pub(crate) fn from_wasmtime(error: &wasmtime::Error, live_max: u32) -> Failure {
     let text = shown(&error.root_cause().to_string(), TEXT_CHARS_MAX);
     // wasmtime has no public type for this one.
     if text.contains("fuel allocated for hostcalls") {
-        return Failure::Limit { limit: "call-bytes-max", text: "one call carried too many bytes to the host".to_owned() };
+        return Failure::Limit {
+            limit: "call-bytes-max",
+            text: "one call carried too many bytes to the host".to_owned(),
+        };
     }
     if error.is::<WasmBacktrace>() {
         return Failure::Trap { kind: "bad-call", text: format!("{text}{}", place(error)) };

@@ -70,8 +70,13 @@ pub trait TurnHost: Send + 'static {
     /// answer in this agent's own.
     fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room;
     /// Waits for a place: at most 100 ms, to itself never.
-    fn wait_for_room(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool)
-    -> impl Future<Output = Result<(), SendError>> + Send;
+    fn wait_for_room(
+        &mut self,
+        to: AgentId,
+        channel: Channel,
+        weight_bytes: usize,
+        ask: bool,
+    ) -> impl Future<Output = Result<(), SendError>> + Send;
     /// Checks the grant and reserves a place at every subscriber that has one: these get it.
     fn reserve_subscribers(&mut self, topic: &str, weight_bytes: usize) -> Result<Vec<AgentId>, SendError>;
     /// Whether this agent still owes the reply to an ask.
@@ -80,11 +85,17 @@ pub trait TurnHost: Send + 'static {
     fn call(&mut self, to: AgentId, message: Message) -> impl Future<Output = Result<Bytes, AskFailure>> + Send;
 
     /// Committed values, plus those of this agent's own uncommitted turns; in the order of the keys.
-    fn read_state(&mut self, keys: Vec<Bytes>)
-    -> impl Future<Output = Result<Vec<Option<Bytes>>, StateUnreadable>> + Send;
+    fn read_state(
+        &mut self,
+        keys: Vec<Bytes>,
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>, StateUnreadable>> + Send;
     /// As `read_state`, for keys with a prefix after a key.
-    fn scan_state(&mut self, prefix: Bytes, after: Option<Bytes>, bytes_max: usize)
-    -> impl Future<Output = Result<StatePage, StateUnreadable>> + Send;
+    fn scan_state(
+        &mut self,
+        prefix: Bytes,
+        after: Option<Bytes>,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<StatePage, StateUnreadable>> + Send;
     /// Whether the budget of stored bytes bears a change by so many bytes; the error has number and key for a person.
     fn reserve_state(&mut self, change_bytes: i64) -> Result<(), String>;
 

@@ -86,7 +86,8 @@ impl<H: TurnHost> Instance<H> {
     ) -> Result<Self, Failure> {
         arm(&mut store);
         let traits = agent.skep_agent_guest().call_describe(&mut store).await;
-        let mut instance = Self { store, agent, batch_max: 0, sdk: String::new(), rows: Vec::new(), place, _ticker: ticker };
+        let mut instance =
+            Self { store, agent, batch_max: 0, sdk: String::new(), rows: Vec::new(), place, _ticker: ticker };
         let traits = match traits {
             Ok(traits) => traits,
             Err(error) => {
@@ -230,7 +231,8 @@ impl<H: TurnHost> Instance<H> {
         self.rows.shrink_to(ROWS_KEPT_MAX);
         self.rows.reserve_exact(turn.batch().len());
         for message in turn.batch() {
-            let sender = ctx.numbers.of_agent(message.sender, &ctx.host).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
+            let sender =
+                ctx.numbers.of_agent(message.sender, &ctx.host).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
             let kind = ctx.numbers.of_name(&message.kind).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
             for number in [sender, kind] {
                 if let Some(name) = ctx.numbers.tell(number) {

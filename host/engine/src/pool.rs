@@ -90,7 +90,8 @@ impl Pool {
     pub(crate) fn take(self: &Arc<Self>, profile: Profile, memories: u32) -> Option<Place> {
         let mappings = memories.saturating_mul(MAPPINGS_OF_MEMORY);
         let mut books = self.books.lock();
-        let others = books.other(profile).taken().max(if profile == Profile::AgentSmall { LARGE_LIVE_KEPT * OF_ONE } else { 0 });
+        let others =
+            books.other(profile).taken().max(if profile == Profile::AgentSmall { LARGE_LIVE_KEPT * OF_ONE } else { 0 });
         let book = books.of(profile);
         let live = book.live.checked_add(mappings)?;
         let highest = book.highest.max(live);

@@ -58,7 +58,8 @@ impl Control {
             .build()
             .map_err(|error| Error::Engine(format!("no runtime for the control: {error}")))?;
         let ticker = Ticker::start()?;
-        let engine = wasmtime::Engine::new(&config(Profile::AgentSmall, Allocation::Pooled { live_max: LIVE_MAX })).map_err(failed)?;
+        let engine = wasmtime::Engine::new(&config(Profile::AgentSmall, Allocation::Pooled { live_max: LIVE_MAX }))
+            .map_err(failed)?;
         ticker.add(&engine);
         let component = Component::from_binary(&engine, &bytes).map_err(failed)?;
         let mut linker = Linker::new(&engine);
@@ -181,7 +182,8 @@ impl Control {
         let agent = self.pre.instantiate_async(&mut store).await?;
         let mut entered = Entered { store, agent };
         entered.agent.skep_agent_guest().call_describe(&mut entered.store).await?;
-        let started = entered.agent.skep_agent_guest().call_start(&mut entered.store, config, wit::StartReason::Fresh).await?;
+        let started =
+            entered.agent.skep_agent_guest().call_start(&mut entered.store, config, wit::StartReason::Fresh).await?;
         started.map_err(|error| wasmtime::Error::msg(format!("{error:?}")))?;
         Ok(entered)
     }

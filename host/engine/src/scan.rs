@@ -78,7 +78,12 @@ pub(crate) fn features() -> WasmFeatures {
 
 /// Reads all but the bodies of functions.
 pub(crate) fn scan(bytes: &[u8]) -> Result<Scan, Error> {
-    let mut walk = Walk { validator: Validator::new_with_features(features()), frames: Vec::new(), imports: Vec::new(), exports: Vec::new() };
+    let mut walk = Walk {
+        validator: Validator::new_with_features(features()),
+        frames: Vec::new(),
+        imports: Vec::new(),
+        exports: Vec::new(),
+    };
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(|error| bad(&error, bytes))?;
         if let Some((types, needs)) = walk.step(&payload).map_err(|error| bad(&error, bytes))? {
@@ -280,7 +285,9 @@ impl BodySize {
         ];
         for (value, max, what) in checks {
             if value > max {
-                return Err(Error::TooComplex(format!("the function at offset {offset} has {value} {what}; {max} is the most")));
+                return Err(Error::TooComplex(format!(
+                    "the function at offset {offset} has {value} {what}; {max} is the most"
+                )));
             }
         }
         Ok(())

@@ -11,23 +11,37 @@ use skep_core::event::What;
 use skep_core::turn::{ChildRequest, Profile, Turn};
 use skep_core::{AgentId, AskFailure, Channel, Class, Lineage, Message, MessageId, Name, SendError};
 
+use crate::ctx::Ctx;
 use crate::engine::{Engine, EngineOptions};
 use crate::failure::Failure;
 use crate::host::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use crate::instance::Instance;
-use crate::limits::Limits;
+use crate::limits::{Limits, Meter};
 use crate::plugin::Plugin;
+use crate::ticker::{Cpu, Ticker};
 
 /// Says yes, and remembers what it was told.
 pub(crate) struct Yes {
     name: Name,
     pub(crate) state: BTreeMap<Bytes, Bytes>,
+    pub(crate) state_bytes: i64,
     pub(crate) events: Arc<Mutex<Vec<What>>>,
+    /// Who is subscribed to everything.
+    pub(crate) subscribers: Vec<AgentId>,
+    /// What `reserve` says: reserved unless there is something here.
+    pub(crate) rooms: Vec<Room>,
 }
 
 impl Yes {
     pub(crate) fn new() -> Self {
-        Self { name: Name::new("me").unwrap(), state: BTreeMap::new(), events: Arc::default() }
+        Self {
+            name: Name::new("me").unwrap(),
+            state: BTreeMap::new(),
+            state_bytes: 0,
+            events: Arc::default(),
+            subscribers: Vec::new(),
+            rooms: Vec::new(),
+        }
     }
 }
 
@@ -69,7 +83,7 @@ impl TurnHost for Yes {
     }
 
     fn reserve(&mut self, _to: AgentId, _channel: Channel, _weight_bytes: usize, _ask: bool) -> Room {
-        Room::Reserved
+        self.rooms.pop().unwrap_or(Room::Reserved)
     }
 
     async fn wait_for_room(&mut self, _: AgentId, _: Channel, _: usize, _: bool) -> Result<(), SendError> {
@@ -77,7 +91,7 @@ impl TurnHost for Yes {
     }
 
     fn reserve_subscribers(&mut self, _topic: &str, _weight_bytes: usize) -> Result<Vec<AgentId>, SendError> {
-        Ok(Vec::new())
+        Ok(self.subscribers.clone())
     }
 
     fn owes(&self, _ask: MessageId) -> bool {
@@ -100,7 +114,8 @@ impl TurnHost for Yes {
     ) -> Result<StatePage, StateUnreadable> {
         let mut page = StatePage::default();
         let mut used = 0;
-        for (key, value) in self.state.iter().filter(|(key, _)| key.starts_with(&prefix) && Some(*key) > after.as_ref()) {
+        for (key, value) in self.state.iter().filter(|(key, _)| key.starts_with(&prefix) && Some(*key) > after.as_ref())
+        {
             if used >= bytes_max {
                 page.more = true;
                 break;
@@ -111,7 +126,11 @@ impl TurnHost for Yes {
         Ok(page)
     }
 
-    fn reserve_state(&mut self, _change_bytes: i64) -> Result<(), String> {
+    fn reserve_state(&mut self, change_bytes: i64) -> Result<(), String> {
+        if self.state_bytes + change_bytes > 1_000 {
+            return Err("over 1000".to_owned());
+        }
+        self.state_bytes += change_bytes;
         Ok(())
     }
 
@@ -225,6 +244,14 @@ pub(crate) fn message(id: u128) -> Message {
         body: Bytes::from_static(b"body"),
         rare: None,
     }
+}
+
+/// The books of an instance in which this turn runs, for capabilities that are called without a guest.
+pub(crate) fn ctx(turn: Turn) -> Ctx<Yes> {
+    let ticker = Ticker::start().unwrap();
+    let mut ctx = Ctx::new(Yes::new(), Meter::new(&Limits::default()), Cpu::new(1_000, ticker.ticks()), None);
+    ctx.open(turn);
+    ctx
 }
 
 /// A turn over so many messages.

@@ -29,11 +29,8 @@ struct Shared {
 
 impl Ticker {
     pub(crate) fn start() -> Result<Self, Error> {
-        let shared = Arc::new(Shared {
-            engines: Mutex::new(Vec::new()),
-            ticks: Arc::default(),
-            stop: AtomicBool::new(false),
-        });
+        let shared =
+            Arc::new(Shared { engines: Mutex::new(Vec::new()), ticks: Arc::default(), stop: AtomicBool::new(false) });
         let of_thread = Arc::clone(&shared);
         let handle = std::thread::Builder::new()
             .name("skep-ticker".to_owned())

@@ -72,7 +72,10 @@ impl<H: TurnHost> Ctx<H> {
                 self.line(severity, line, Vec::new());
             }
             if printed.left_out > 0 {
-                let text = format!("{} bytes that were printed are left out: {PRINTED_BYTES_MAX} is the most", printed.left_out);
+                let text = format!(
+                    "{} bytes that were printed are left out: {PRINTED_BYTES_MAX} is the most",
+                    printed.left_out
+                );
                 self.line(Severity::Warn, &text, Vec::new());
             }
         }

@@ -60,8 +60,12 @@ impl Text<'_> {
                 let cases = variant.cases.iter().map(|(name, case)| (name.as_str(), case.ty));
                 self.variant(cases, depth);
             }
-            ComponentDefinedType::Flags(names) => self.braced("flags", names.iter().map(|name| (name.as_str(), None)), depth),
-            ComponentDefinedType::Enum(names) => self.braced("enum", names.iter().map(|name| (name.as_str(), None)), depth),
+            ComponentDefinedType::Flags(names) => {
+                self.braced("flags", names.iter().map(|name| (name.as_str(), None)), depth)
+            }
+            ComponentDefinedType::Enum(names) => {
+                self.braced("enum", names.iter().map(|name| (name.as_str(), None)), depth)
+            }
             ComponentDefinedType::List { element: ty, .. } => self.wrapped("list", [Some(ty)], depth),
             ComponentDefinedType::Option { ty, .. } => self.wrapped("option", [Some(ty)], depth),
             ComponentDefinedType::Tuple(tuple) => self.wrapped("tuple", tuple.types.iter().map(Some), depth),
@@ -87,7 +91,12 @@ impl Text<'_> {
         self.out.push('>');
     }
 
-    fn braced<'t>(&mut self, word: &str, fields: impl Iterator<Item = (&'t str, Option<ComponentValType>)>, depth: usize) {
+    fn braced<'t>(
+        &mut self,
+        word: &str,
+        fields: impl Iterator<Item = (&'t str, Option<ComponentValType>)>,
+        depth: usize,
+    ) {
         self.out.push_str(word);
         self.out.push_str(" { ");
         self.fields(fields, depth);

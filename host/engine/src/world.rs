@@ -96,7 +96,11 @@ impl World {
             return self.check_own(types, name, &wanted, ty);
         }
         if WASI_LINKED.contains(&wanted.package()) {
-            return if wanted.is_compatible_with(WASI_VERSION) { Ok(()) } else { Err(version(name, &wanted, WASI_VERSION)) };
+            return if wanted.is_compatible_with(WASI_VERSION) {
+                Ok(())
+            } else {
+                Err(version(name, &wanted, WASI_VERSION))
+            };
         }
         if NOT_GRANTED.contains(&wanted.package()) {
             return Err(Error::ImportNotGranted { import: shown(name, NAME_CHARS_MAX) });
@@ -121,7 +125,10 @@ impl World {
     ) -> Result<(), Error> {
         let ours = self.imports.iter().find(|(known, _)| Versioned::of(known).path == wanted.path);
         let Some((known, functions)) = ours else {
-            return Err(Error::ImportUnknown { import: shown(name, NAME_CHARS_MAX), closest: self.closest_import(name) });
+            return Err(Error::ImportUnknown {
+                import: shown(name, NAME_CHARS_MAX),
+                closest: self.closest_import(name),
+            });
         };
         let our_version = Versioned::of(known).version;
         if !wanted.is_compatible_with(our_version) {
@@ -181,7 +188,10 @@ fn same(function: &str, expected: &str, found: &str) -> Result<(), Error> {
 }
 
 fn version(name: &str, wanted: &Versioned<'_>, supported: &str) -> Error {
-    Error::WitVersion { wanted: shown(name, NAME_CHARS_MAX), supported: shown(&format!("{}@{supported}", wanted.path), NAME_CHARS_MAX) }
+    Error::WitVersion {
+        wanted: shown(name, NAME_CHARS_MAX),
+        supported: shown(&format!("{}@{supported}", wanted.path), NAME_CHARS_MAX),
+    }
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

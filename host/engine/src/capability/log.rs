@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn fields_are_cut_where_the_line_is_full() {
-        let fields = vec![("a".to_owned(), "x".repeat(10)), ("b".to_owned(), "y".repeat(10)), ("c".to_owned(), "z".into())];
+        let fields =
+            vec![("a".to_owned(), "x".repeat(10)), ("b".to_owned(), "y".repeat(10)), ("c".to_owned(), "z".into())];
         let cut = shown_fields(fields, 15);
         assert_eq!(cut.len(), 2);
         assert_eq!(cut[1].1, "yyyy…");

@@ -288,3 +288,135 @@ fn rare(options: Options) -> Result<Option<Box<Rare>>, SendError> {
     }
     Ok(Some(Box::new(Rare { content_type: options.content_type, headers: options.headers, ..Rare::default() })))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::skep::agent::names::Host as _;
+    use crate::bindings::skep::agent::turn::Host as _;
+    use crate::testing::{Yes, ctx, message, turn};
+
+    /// A turn over two messages, the first begun, with numbers for an agent and a kind.
+    fn begun() -> (Ctx<Yes>, u32, u32) {
+        let mut ctx = ctx(turn(2));
+        let (to, kind) = (ctx.number_of("other".to_owned()).unwrap(), ctx.number_of("kind".to_owned()).unwrap());
+        ctx.begin(0).unwrap();
+        (ctx, to, kind)
+    }
+
+    fn sent(ctx: &mut Ctx<Yes>) -> Vec<Message> {
+        let effects = ctx.turn().unwrap().effects().iter();
+        let messages = effects.filter_map(|effect| match effect {
+            Effect::Send { message, .. } => Some(Message::clone(message)),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    #[tokio::test]
+    async fn a_message_carries_its_cause_on() {
+        let mut cause = message(7);
+        cause.hops = 4;
+        cause.rare = Some(Box::new(Rare { traceparent: Some("00-1-2-01".to_owned()), ..Rare::default() }));
+        let mut ctx = ctx(Turn::over(vec![cause.into()], true));
+        let to = ctx.number_of("other".to_owned()).unwrap();
+        let id = ctx.send(to, to, b"x".to_vec()).await.unwrap().unwrap();
+        let [message] = sent(&mut ctx).try_into().unwrap();
+        assert_eq!((message.id, message.hops), (convert::id(id), 5));
+        assert_eq!(message.id, MessageId::derive(MessageId(7), Lineage(1), 0));
+        assert_eq!(message.rare.unwrap().traceparent.as_deref(), Some("00-1-2-01"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_uses_up_its_id() {
+        let (mut ctx, to, kind) = begun();
+        ctx.host.rooms = vec![Room::Reserved, Room::Refused(SendError::Denied("no".to_owned()))];
+        assert!(matches!(ctx.send(to, kind, Vec::new()).await.unwrap(), Err(wit::SendError::Denied(_))));
+        let id = ctx.send(to, kind, Vec::new()).await.unwrap().unwrap();
+        assert_eq!(convert::id(id), MessageId::derive(MessageId(1), Lineage(1), 1));
+    }
+
+    #[tokio::test]
+    async fn waits_when_there_is_no_room() {
+        let (mut ctx, to, kind) = begun();
+        ctx.host.rooms = vec![Room::Full];
+        // The host of the tests gives up at once.
+        assert!(matches!(ctx.send(to, kind, Vec::new()).await.unwrap(), Err(wit::SendError::Full)));
+        assert!(sent(&mut ctx).is_empty());
+    }
+
+    #[tokio::test]
+    async fn refuses_to_send_before_begin() {
+        let mut ctx = ctx(turn(2));
+        let to = ctx.number_of("other".to_owned()).unwrap();
+        let error = ctx.send(to, to, Vec::new()).await.unwrap().unwrap_err();
+        assert!(matches!(&error, wit::SendError::Invalid(text) if text.contains("turn.begin")), "{error:?}");
+        assert!(ctx.publish("a.b".to_owned(), to, Vec::new()).unwrap().is_err());
+        assert!(ctx.reply((0, 1), Vec::new()).unwrap().is_err());
+        assert!(ctx.subscribe("a.>".to_owned()).unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn refuses_numbers_that_nobody_told_and_bodies_that_are_too_large() {
+        let (mut ctx, to, kind) = begun();
+        assert!(matches!(ctx.send(99, kind, Vec::new()).await.unwrap(), Err(wit::SendError::Invalid(_))));
+        assert!(matches!(ctx.send(to, 99, Vec::new()).await.unwrap(), Err(wit::SendError::Invalid(_))));
+        assert!(matches!(ctx.send(0, kind, Vec::new()).await.unwrap(), Err(wit::SendError::Absent)));
+        let body = vec![0; (1 << 20) + 1];
+        assert!(matches!(ctx.send(to, kind, body).await.unwrap(), Err(wit::SendError::TooLarge(1_048_576))));
+    }
+
+    #[tokio::test]
+    async fn a_storm_ends_at_the_limit_of_hops() {
+        let mut cause = message(7);
+        cause.hops = HOPS_MAX;
+        let mut ctx = ctx(Turn::over(vec![cause.into()], true));
+        let to = ctx.number_of("other".to_owned()).unwrap();
+        assert!(matches!(ctx.send(to, to, Vec::new()).await.unwrap(), Err(wit::SendError::Limit(_))));
+    }
+
+    #[tokio::test]
+    async fn ids_after_a_publication_do_not_depend_on_who_is_subscribed() {
+        let mut ids = Vec::new();
+        for subscribers in [vec![], vec![AgentId(5), AgentId(6)]] {
+            let (mut ctx, to, kind) = begun();
+            ctx.host.subscribers = subscribers.clone();
+            assert_eq!(ctx.publish("a.b".to_owned(), kind, Vec::new()).unwrap().unwrap(), subscribers.len() as u32);
+            ids.push(ctx.send(to, kind, Vec::new()).await.unwrap().unwrap());
+            let mut all: Vec<MessageId> = sent(&mut ctx).iter().map(|message| message.id).collect();
+            all.dedup();
+            assert_eq!(all.len(), subscribers.len() + 1);
+        }
+        assert_eq!(ids[0], ids[1]);
+    }
+
+    #[tokio::test]
+    async fn refuses_headers_over_their_limits() {
+        let (mut ctx, to, kind) = begun();
+        for headers in [vec![(String::new(), String::new()); 33], vec![("a".to_owned(), "x".repeat(9_000))]] {
+            let options = Options { channel: None, content_type: None, headers };
+            assert!(matches!(
+                ctx.send_with(to, kind, Vec::new(), options).await.unwrap(),
+                Err(wit::SendError::Invalid(_))
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_and_an_ask_does_not() {
+        let (mut ctx, to, kind) = begun();
+        assert_eq!(ctx.call(to, kind, b"x".to_vec(), 0).await.unwrap().unwrap(), b"x");
+        assert!(sent(&mut ctx).is_empty());
+        ctx.ask(to, kind, Vec::new(), 7).await.unwrap().unwrap();
+        let [message] = sent(&mut ctx).try_into().unwrap();
+        assert_eq!(message.class, Class::Ask { deadline_ns: 2 + 7_000_000, blocking: false });
+    }
+
+    #[test]
+    fn refuses_what_is_no_topic_or_pattern() {
+        let (mut ctx, _, kind) = begun();
+        assert!(ctx.publish("a.*".to_owned(), kind, Vec::new()).unwrap().is_err());
+        assert!(ctx.subscribe("a..b".to_owned()).unwrap().is_err());
+        assert!(ctx.subscribe("a.*.>".to_owned()).unwrap().is_ok());
+    }
+}

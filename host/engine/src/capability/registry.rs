@@ -121,3 +121,30 @@ fn profile(
     let names = |words: &[String]| words.iter().map(|word| name(word)).collect::<Result<Vec<_>, _>>();
     Ok(Profile { capabilities: names(capabilities)?, protocols: names(protocols)?, metadata })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::skep::agent::turn::Host as _;
+    use crate::testing::{ctx, turn};
+
+    #[test]
+    fn refuses_more_words_than_are_kept() {
+        let mut ctx = ctx(turn(1));
+        ctx.begin(0).unwrap();
+        let words = |count: usize| (0..count).map(|word| format!("w{word}")).collect::<Vec<_>>();
+        assert!(ctx.register(words(64), words(64), Vec::new()).unwrap().is_ok());
+        assert!(ctx.register(words(65), Vec::new(), Vec::new()).unwrap().is_err());
+        assert!(ctx.register(vec!["not a name".to_owned()], Vec::new(), Vec::new()).unwrap().is_err());
+        assert!(ctx.register(Vec::new(), Vec::new(), vec![("k".to_owned(), "v".repeat(9_000))]).unwrap().is_err());
+        assert_eq!(ctx.turn().unwrap().effects().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_name_is_nobodys() {
+        let mut ctx = ctx(turn(1));
+        assert!(ctx.lookup("not a name".to_owned()).unwrap().is_none());
+        assert_eq!(ctx.lookup("other".to_owned()).unwrap().unwrap().name, "other");
+        assert!(ctx.members(String::new(), None, 5).unwrap().is_empty());
+    }
+}

@@ -70,7 +70,8 @@ impl<H: TurnHost> Host for Ctx<H> {
 
     async fn scan(&mut self, prefix: String, cursor: Option<String>, limit_bytes: u32) -> wasmtime::Result<Page> {
         let limit_bytes = (limit_bytes as usize).clamp(1, PAGE_BYTES_MAX);
-        let mut scan = Scan { prefix: Bytes::from(prefix), after: cursor.map(Bytes::from), limit_bytes, found: Vec::new() };
+        let mut scan =
+            Scan { prefix: Bytes::from(prefix), after: cursor.map(Bytes::from), limit_bytes, found: Vec::new() };
         while self.scan_on(&mut scan).await? {}
         let more = scan.used_bytes() >= limit_bytes;
         let next = if more { scan.found.last().map(|(key, _)| text(key)).transpose()? } else { None };
@@ -134,10 +135,14 @@ impl<H: TurnHost> Ctx<H> {
 
     fn too_large(&self, key: &Bytes, value: &Bytes) -> Option<StateError> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
-            return Some(StateError::TooLarge(format!("a key of {} bytes; it must have 1 to {KEY_BYTES_MAX}", key.len())));
+            return Some(StateError::TooLarge(format!(
+                "a key of {} bytes; it must have 1 to {KEY_BYTES_MAX}",
+                key.len()
+            )));
         }
         let max = self.body_bytes_max as usize;
-        (value.len() > max).then(|| StateError::TooLarge(format!("a value of {} bytes; {max} is the most", value.len())))
+        (value.len() > max)
+            .then(|| StateError::TooLarge(format!("a value of {} bytes; {max} is the most", value.len())))
     }
 
     /// Takes one page of the host and what the turn has written into the scan. Says whether to go on.
@@ -235,5 +240,119 @@ fn change_bytes(entries: &[(Bytes, Bytes)], old: Vec<Option<Bytes>>) -> i64 {
 
 /// Keys come from guests as text, so they are text.
 fn text(key: &Bytes) -> Result<String, Halt> {
-    String::from_utf8(key.to_vec()).map_err(|_| Halt::State(crate::host::StateUnreadable("a key is not UTF-8".to_owned())))
+    String::from_utf8(key.to_vec())
+        .map_err(|_| Halt::State(crate::host::StateUnreadable("a key is not UTF-8".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::skep::agent::turn::Host as _;
+    use crate::bindings::skep::agent::types::Refusal;
+    use crate::testing::{Yes, ctx, turn};
+
+    fn begun() -> Ctx<Yes> {
+        let mut ctx = ctx(turn(2));
+        ctx.begin(0).unwrap();
+        ctx
+    }
+
+    fn keys(page: &Page) -> Vec<&str> {
+        page.entries.iter().map(|entry| entry.key.as_str()).collect()
+    }
+
+    async fn put(ctx: &mut Ctx<Yes>, key: &str, value: &str) -> Result<(), StateError> {
+        ctx.put(key.to_owned(), value.as_bytes().to_vec()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_turn_reads_what_it_has_written() {
+        let mut ctx = begun();
+        ctx.host.state.insert("a".into(), "old".into());
+        assert_eq!(ctx.get("a".to_owned()).await.unwrap(), Some(b"old".to_vec()));
+        put(&mut ctx, "a", "new").await.unwrap();
+        put(&mut ctx, "b", "b").await.unwrap();
+        ctx.delete("b".to_owned()).await.unwrap();
+        let keys = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(ctx.get_many(keys).await.unwrap(), [Some(b"new".to_vec()), None, None]);
+    }
+
+    #[tokio::test]
+    async fn the_budget_is_charged_for_the_change_alone_and_gets_it_back() {
+        let mut ctx = begun();
+        ctx.host.state.insert("a".into(), vec![0; 100].into());
+        put(&mut ctx, "a", &"x".repeat(150)).await.unwrap();
+        assert_eq!(ctx.host.state_bytes, 50);
+        put(&mut ctx, "a", "x").await.unwrap();
+        assert_eq!(ctx.host.state_bytes, -99);
+        ctx.refuse(0, Refusal::Failed(String::new())).unwrap();
+        assert_eq!(ctx.host.state_bytes, 0);
+        assert!(matches!(put(&mut ctx, "b", &"x".repeat(1_001)).await, Err(StateError::Quota(_))));
+        assert_eq!(ctx.get("b".to_owned()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn of_a_key_that_is_given_twice_the_later_value_counts() {
+        let mut ctx = begun();
+        let entry = |value: &[u8]| Entry { key: "k".to_owned(), value: value.to_vec() };
+        ctx.put_many(vec![entry(b"longer"), entry(b"x")]).await.unwrap().unwrap();
+        assert_eq!(ctx.host.state_bytes, 2);
+        assert_eq!(ctx.get("k".to_owned()).await.unwrap(), Some(b"x".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn refuses_keys_and_values_that_are_too_large() {
+        let mut ctx = begun();
+        for key in [String::new(), "k".repeat(513)] {
+            assert!(matches!(put(&mut ctx, &key, "").await, Err(StateError::TooLarge(_))));
+        }
+        assert!(matches!(put(&mut ctx, "k", &"x".repeat((1 << 20) + 1)).await, Err(StateError::TooLarge(_))));
+        assert!(ctx.get_many(vec![String::new(); 1_025]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_scan_sees_what_the_turn_has_written() {
+        let mut ctx = begun();
+        for key in ["p/a", "p/b", "p/d", "q"] {
+            ctx.host.state.insert(key.into(), "old".into());
+        }
+        ctx.delete("p/b".to_owned()).await.unwrap();
+        put(&mut ctx, "p/c", "new").await.unwrap();
+        put(&mut ctx, "p/d", "new").await.unwrap();
+        let page = ctx.scan("p/".to_owned(), None, 1 << 20).await.unwrap();
+        assert_eq!(keys(&page), ["p/a", "p/c", "p/d"]);
+        assert_eq!(page.entries[2].value, b"new");
+        assert_eq!(page.next, None);
+    }
+
+    #[tokio::test]
+    async fn pages_of_any_size_add_up_to_the_whole() {
+        let mut ctx = begun();
+        let all: Vec<String> = (0..40).map(|count| format!("k{count:02}")).collect();
+        for (count, key) in all.iter().enumerate() {
+            match count % 3 {
+                0 => drop(ctx.host.state.insert(key.clone().into(), "host".into())),
+                1 => put(&mut ctx, key, "turn").await.unwrap(),
+                _ => {
+                    ctx.host.state.insert(key.clone().into(), "host".into());
+                    ctx.delete(key.clone()).await.unwrap();
+                }
+            }
+        }
+        let expected: Vec<&String> =
+            all.iter().enumerate().filter(|(count, _)| count % 3 < 2).map(|(_, key)| key).collect();
+        for limit_bytes in [0, 1, 64, 65, 200, 4_000] {
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = ctx.scan("k".to_owned(), cursor, limit_bytes).await.unwrap();
+                assert!(!page.entries.is_empty() || page.next.is_none());
+                found.extend(page.entries.into_iter().map(|entry| entry.key));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{limit_bytes}");
+        }
+    }
 }

@@ -118,3 +118,42 @@ fn request(child: Child) -> Result<ChildRequest, SendError> {
         owned: child.owned,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::skep::agent::turn::Host as _;
+    use crate::testing::{ctx, turn};
+
+    fn child(name: &str, config: &str) -> Child {
+        Child {
+            name: name.to_owned(),
+            plugin: String::new(),
+            config: config.to_owned(),
+            restart: own::Restart::Temporary,
+            durability: own::Durability::None,
+            owned: true,
+        }
+    }
+
+    #[test]
+    fn a_child_gets_the_number_that_is_reserved_for_it() {
+        let mut ctx = ctx(turn(1));
+        assert!(ctx.spawn(child("worker", "{}")).unwrap().is_err(), "before begin");
+        ctx.begin(0).unwrap();
+        let number = ctx.spawn(child("worker", "{}")).unwrap().unwrap();
+        assert_eq!(ctx.numbers.name(number).unwrap().as_str(), "worker");
+        let [Effect::Spawn(request)] = ctx.turn().unwrap().effects() else { panic!() };
+        assert_eq!((request.id, request.plugin.clone(), request.owned), (AgentId(9), None, true));
+    }
+
+    #[test]
+    fn refuses_names_and_configurations_that_are_none() {
+        let mut ctx = ctx(turn(1));
+        ctx.begin(0).unwrap();
+        for (name, config) in [("not a name", "{}"), ("worker", "[]"), ("worker", "{")] {
+            assert!(matches!(ctx.spawn(child(name, config)).unwrap(), Err(wit::SendError::Invalid(_))));
+        }
+        assert!(ctx.turn().unwrap().effects().is_empty());
+    }
+}

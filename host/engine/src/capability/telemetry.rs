@@ -114,3 +114,43 @@ impl<H: TurnHost> Ctx<H> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Yes, ctx, turn};
+
+    fn events(ctx: &Ctx<Yes>) -> Vec<What> {
+        std::mem::take(&mut ctx.host.events.lock())
+    }
+
+    #[test]
+    fn names_are_bounded_and_the_first_that_is_left_out_is_told() {
+        let mut ctx = ctx(turn(1));
+        for count in 0..NAMES_MAX + 5 {
+            ctx.counter(format!("name_{count}"), 1).unwrap();
+        }
+        ctx.gauge("Not Valid".to_owned(), 1.0).unwrap();
+        let all = events(&ctx);
+        assert_eq!(all.iter().filter(|what| matches!(what, What::Metric { .. })).count(), NAMES_MAX);
+        assert_eq!(all.iter().filter(|what| matches!(what, What::LimitReached { .. })).count(), 1);
+        ctx.counter("name_0".to_owned(), 1).unwrap();
+        assert_eq!(events(&ctx).len(), 1);
+    }
+
+    #[test]
+    fn open_spans_are_closed_with_their_cause_innermost_first() {
+        let mut ctx = ctx(turn(1));
+        let outer = ctx.open_span("outer".to_owned()).unwrap();
+        ctx.open_span("inner".to_owned()).unwrap();
+        ctx.end_cause();
+        let all = events(&ctx);
+        let [What::Span { name: first, parent, .. }, What::Span { name: second, parent: 0, .. }] = all.as_slice()
+        else {
+            panic!("{all:?}")
+        };
+        assert_eq!((first.as_str(), *parent, second.as_str()), ("inner", outer, "outer"));
+        ctx.close_span(outer).unwrap();
+        assert!(events(&ctx).is_empty());
+    }
+}

@@ -1,7 +1,6 @@
 //! `timers`: named timers, as effects. Never a clock: the runtime counts from the commit.
 
 use bytes::Bytes;
-use skep_core::SendError;
 use skep_core::turn::Effect;
 
 use super::{fits, name};
@@ -49,7 +48,7 @@ impl<H: TurnHost> Ctx<H> {
         let set = |name| Effect::SetTimer { name, after_ms, every, body: Bytes::from(body) };
         match checked {
             Ok(name) => self.turn()?.push(set(name)),
-            Err(error) => return Ok(Err::<(), SendError>(error).map_err(convert::send_error_to_wit)),
+            Err(error) => return Ok(Err(convert::send_error_to_wit(error))),
         }
         Ok(Ok(()))
     }
