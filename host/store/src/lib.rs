@@ -11,6 +11,4 @@ mod store;
 
 pub use memory::MemoryStore;
 pub use sqlite::{FORMAT, SqliteOptions, SqliteStore, Stats};
-pub use store::{
-    Commit, Entry, Error, KEY_BYTES_MAX, Page, Space, Store, StoredMessage, Sync, VALUE_BYTES_MAX, Write,
-};
+pub use store::{Commit, Entry, Error, KEY_BYTES_MAX, Page, Space, Store, StoredMessage, Sync, VALUE_BYTES_MAX, Write};

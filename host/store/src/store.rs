@@ -254,8 +254,14 @@ pub trait Store: Send + std::marker::Sync {
 
     /// Records of an owner whose key starts with `prefix` and is greater than `after`, up to `bytes_max` of keys and
     /// values together.
-    fn scan(&self, space: Space, owner: AgentId, prefix: &[u8], after: Option<&[u8]>, bytes_max: usize)
-    -> Result<Page, Error>;
+    fn scan(
+        &self,
+        space: Space,
+        owner: AgentId,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        bytes_max: usize,
+    ) -> Result<Page, Error>;
 
     /// Messages that nobody has consumed, in order, after `row`; at most `count_max`.
     fn messages(&self, after: Seq, count_max: usize) -> Result<Vec<StoredMessage>, Error>;

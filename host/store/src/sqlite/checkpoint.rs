@@ -14,8 +14,8 @@ use super::schema::{self, Role};
 use super::{Shared, SqliteOptions};
 use crate::store::Error;
 
-/// Passes beside the running writer before the rest is moved while it waits.
-const PASSES_MAX: u32 = 4;
+/// Passes beside the running writer before the rest is moved while it waits. More would not catch up with a writer that changes the same pages again and again.
+const PASSES_MAX: u32 = 2;
 
 /// So little left that a commit can wait for it, in pages.
 const REST_PAGES_MAX: u32 = 64;
@@ -118,20 +118,22 @@ fn serve(connection: &Connection, shared: &Shared) {
 /// whole starts again from its beginning. Says how long the writer was kept out.
 fn checkpoint(connection: &Connection, shared: &Shared) -> Result<Duration, Error> {
     for _ in 0..PASSES_MAX {
-        let begun = run(connection)?;
+        let begun = run(connection, &shared.moving)?;
         if begun.logged - begun.moved <= REST_PAGES_MAX {
             break;
         }
     }
     let writer = shared.writer.lock();
     let begun = Instant::now();
-    run(connection)?;
+    run(connection, &shared.moving)?;
     drop(writer);
     Ok(begun.elapsed())
 }
 
-/// One PASSIVE checkpoint: it waits for nobody, syncs the log before it writes the file, and the file before it says so.
-pub(super) fn run(connection: &Connection) -> Result<Progress, Error> {
+/// One PASSIVE checkpoint, after the one that is running: it waits for no reader, syncs the log before it writes the file,
+/// and the file before it says so.
+pub(super) fn run(connection: &Connection, moving: &Mutex<()>) -> Result<Progress, Error> {
+    let _moving = moving.lock();
     let moved = connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)").and_then(|mut checkpoint| {
         checkpoint.query_row([], |row| Ok(Progress { logged: pages(row.get(1)?), moved: pages(row.get(2)?) }))
     });

@@ -46,18 +46,15 @@ pub(super) fn classify(problem: &rusqlite::Error, connection: &Connection, doing
     }
 }
 
-/// A write that found no room has written no commit mark, so it did not happen. After a sync that failed nothing is known,
-/// whatever the reason: the kernel may have dropped what it could not write.
+/// A write that found no room was before the commit's mark in the log, so the commit did not happen. Whatever fails later
+/// (a sync, the log's index) leaves it unknown, however harmless the reason sounds: the kernel may have dropped what it
+/// could not write, or the mark may be there for the next start to find.
 fn io_failure(extended_code: i32, text: String, connection: &Connection, doing: Doing) -> Error {
     let errno = system_errno(connection);
     let text = format!("{text}: {}", std::io::Error::from_raw_os_error(errno));
     let no_room = matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG);
-    let before_sync = matches!(
-        extended_code,
-        ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMMAP
-    );
     match doing {
-        _ if no_room && before_sync => Error::NoRoom(text),
+        _ if no_room && extended_code == ffi::SQLITE_IOERR_WRITE => Error::NoRoom(text),
         Doing::Reading => Error::Corrupt { place: doing.place().to_owned(), detail: text },
         Doing::Writing => Error::Fatal(text),
     }

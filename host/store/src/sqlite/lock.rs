@@ -35,7 +35,9 @@ pub(super) fn take(dir: &Path) -> Result<DirLock, Error> {
     let mut file = opened.map_err(|problem| unusable(dir, &problem))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: shown_path(dir), holder: holder(&mut file) }),
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::Locked { path: shown_path(dir), holder: holder(&mut file) });
+        }
         Err(TryLockError::Error(problem)) => return Err(unusable(dir, &problem)),
     }
     let text = format!("process {} on host {} since {}\n", std::process::id(), host_name(), now());
@@ -72,7 +74,8 @@ fn holder(file: &mut File) -> String {
 }
 
 fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     name.map_or_else(|_| "unknown".to_owned(), |name| shown(name.trim(), 64))
 }
 

@@ -94,12 +94,8 @@ fn class_columns(class: &Class) -> Result<ClassColumns<'_>, Error> {
             let failure = failure.as_deref().map(|failure| json(&FailureRow::from(failure))).transpose()?;
             ClassColumns { ask: Some(*ask), detail: failure.map(Cow::Owned), ..plain(class::ANSWER) }
         }
-        Class::Timer { missed } => {
-            ClassColumns { detail: Some(Cow::Owned(missed.to_string())), ..plain(class::TIMER) }
-        }
-        Class::Published { topic } => {
-            ClassColumns { detail: Some(Cow::Borrowed(topic)), ..plain(class::PUBLISHED) }
-        }
+        Class::Timer { missed } => ClassColumns { detail: Some(Cow::Owned(missed.to_string())), ..plain(class::TIMER) },
+        Class::Published { topic } => ClassColumns { detail: Some(Cow::Borrowed(topic)), ..plain(class::PUBLISHED) },
     })
 }
 
@@ -197,10 +193,9 @@ fn class_of(columns: &ClassColumns<'_>) -> Result<Class, Bad> {
             deadline_ns: columns.deadline_ns.ok_or(Bad::Column("deadline_ns"))?,
             blocking: number == class::CALL,
         },
-        class::ANSWER => Class::Answer {
-            ask: columns.ask.ok_or(Bad::Column("ask"))?,
-            failure: detail.map(failure_of).transpose()?,
-        },
+        class::ANSWER => {
+            Class::Answer { ask: columns.ask.ok_or(Bad::Column("ask"))?, failure: detail.map(failure_of).transpose()? }
+        }
         class::TIMER => {
             let missed = detail.and_then(|missed| missed.parse().ok());
             Class::Timer { missed: missed.ok_or(Bad::Column("detail"))? }

@@ -42,9 +42,11 @@ pub struct SqliteOptions {
     /// The writer's page cache. 1,000 agents with 200 B of state take 300 KiB of it; a page that is not in it is read
     /// again at every write. Default: 16 MiB.
     pub cache_bytes_max: u64,
-    /// From this size on the log is moved into the file in the background. Default: 8 MiB.
+    /// From this size on the log is moved into the file in the background. The larger, the rarer a commit meets that; the
+    /// smaller, the sooner a host is up again after a kill (SQLite reads the whole log). Default: 32 MiB.
     pub log_bytes_soft_max: u64,
-    /// From this size on a commit moves the log itself before it begins. Default: 64 MiB.
+    /// From this size on a commit moves the log itself before it begins. Only a program that reads for long can make it
+    /// larger. Default: 128 MiB.
     pub log_bytes_hard_max: u64,
     /// Connections for reading, each with 1 MiB of cache at most; at least one. Default: 2.
     pub readers: usize,
@@ -57,8 +59,8 @@ impl Default for SqliteOptions {
         Self {
             create: true,
             cache_bytes_max: 16 << 20,
-            log_bytes_soft_max: 8 << 20,
-            log_bytes_hard_max: 64 << 20,
+            log_bytes_soft_max: 32 << 20,
+            log_bytes_hard_max: 128 << 20,
             readers: 2,
             busy_max: Duration::from_secs(5),
         }
@@ -104,6 +106,8 @@ pub(crate) fn bare(dir: &Path, options: &SqliteOptions) -> Result<rusqlite::Conn
 /// What the writer and the checkpoint thread have in common.
 struct Shared {
     writer: Mutex<Writer>,
+    /// Held while the log is moved, for SQLite lets only one do it. Taken after the writer, if both are.
+    moving: Mutex<()>,
     signal: Signal,
     log_bytes: Arc<AtomicU64>,
     log_bytes_soft_max: u64,
@@ -136,6 +140,7 @@ impl SqliteStore {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(|problem| lock::unusable(dir, &problem))?;
         let shared = Arc::new(Shared {
             writer: Mutex::new(writer),
+            moving: Mutex::new(()),
             signal: Signal::default(),
             log_bytes,
             log_bytes_soft_max: options.log_bytes_soft_max,
@@ -190,7 +195,8 @@ impl Shared {
             return Err(Error::Fatal(text.clone()));
         }
         if self.log_bytes.load(Ordering::Relaxed) > self.log_bytes_hard_max {
-            writer.checkpoint().or_else(|error| self.ignore_harmless(error, &writer))?;
+            let moved = writer.checkpoint(&self.moving);
+            moved.or_else(|error| self.ignore_harmless(error, &writer))?;
         }
         let done = writer.commit(commit);
         self.after(&done, begun, &writer);

@@ -94,7 +94,9 @@ fn configure(connection: &Connection, role: Role, options: &SqliteOptions) -> ru
          PRAGMA temp_store = MEMORY;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA trusted_schema = OFF;
+         PRAGMA journal_size_limit = {};
          PRAGMA query_only = {};",
+        options.log_bytes_soft_max.min(i64::MAX.unsigned_abs()),
         u8::from(role == Role::Reader),
     ))
 }
@@ -112,7 +114,9 @@ fn is_new(connection: &Connection, file: &Path) -> Result<bool, Error> {
         (0, 0) => Ok(true),
         (id, tables) => Err(Error::Foreign {
             path: error::shown_path(file),
-            detail: format!("a database of another program, with application id {id:#x} and {tables} tables or indexes"),
+            detail: format!(
+                "a database of another program, with application id {id:#x} and {tables} tables or indexes"
+            ),
         }),
     }
 }

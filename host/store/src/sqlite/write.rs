@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 
@@ -58,7 +59,8 @@ impl Writer {
         };
         connection.wal_hook(Some(hook)).map_err(|problem| opening(&connection, problem))?;
         let log_path = file.with_extension("db-wal");
-        Ok(Self { connection, log_path, log_bytes, full: false, unsynced: false })
+        // What the log holds already may come from a host that was killed before it synced.
+        Ok(Self { connection, log_path, log_bytes, full: false, unsynced: true })
     }
 
     /// One transaction, or nothing.
@@ -100,8 +102,8 @@ impl Writer {
         match taken_first(writes) {
             Some(rows) => {
                 statements.take_rows(&rows)?;
-                let rest = writes.iter().filter(|write| !matches!(write, Write::TakeMessage { .. }));
-                rest.into_iter().try_for_each(|write| statements.apply(write))?;
+                let mut rest = writes.iter().filter(|write| !matches!(write, Write::TakeMessage { .. }));
+                rest.try_for_each(|write| statements.apply(write))?;
             }
             None => writes.iter().try_for_each(|write| statements.apply(write))?,
         }
@@ -134,8 +136,8 @@ impl Writer {
     }
 
     /// Moves what the log holds into the file, as far as readers allow, without waiting for them.
-    pub(super) fn checkpoint(&self) -> Result<Progress, Error> {
-        checkpoint::run(&self.connection)
+    pub(super) fn checkpoint(&self, moving: &Mutex<()>) -> Result<Progress, Error> {
+        checkpoint::run(&self.connection, moving)
     }
 
     /// After a failed sync nothing may be written any more, not even when the connection is closed: the log as it is on

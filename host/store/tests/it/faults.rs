@@ -125,7 +125,8 @@ fn a_failed_sync_of_the_file_ends_all_commits() {
 /// The child: commits until there is no room, frees some, goes on.
 pub(crate) fn fill_the_disk(dir: &Path) {
     // The log may fill the disk.
-    let options = SqliteOptions { log_bytes_soft_max: u64::MAX, log_bytes_hard_max: u64::MAX, ..SqliteOptions::default() };
+    let options =
+        SqliteOptions { log_bytes_soft_max: u64::MAX, log_bytes_hard_max: u64::MAX, ..SqliteOptions::default() };
     let store = SqliteStore::open(dir, &options).unwrap();
     let fitted = (1..).find(|number| match store.commit(&numbered(*number, Sync::Process)) {
         Ok(()) => false,

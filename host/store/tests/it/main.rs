@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod alike;
+mod beside;
 mod child;
 mod crash;
 mod damage;

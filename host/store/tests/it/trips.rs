@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use skep_core::{
-    AgentId, AskFailure, Channel, Class, ExitReason, Message, MessageId, Rare, Refusal, SendError, Seq,
-};
+use skep_core::{AgentId, AskFailure, Channel, Class, ExitReason, Message, MessageId, Rare, Refusal, SendError, Seq};
 use skep_store::{MemoryStore, SqliteOptions, SqliteStore, Store, Write};
 
 use crate::support::{commit, message};
@@ -48,7 +46,8 @@ fn failures() -> Vec<AskFailure> {
 }
 
 fn messages() -> Vec<Message> {
-    let answer = |failure: Option<AskFailure>| Class::Answer { ask: MessageId(u128::MAX), failure: failure.map(Box::new) };
+    let answer =
+        |failure: Option<AskFailure>| Class::Answer { ask: MessageId(u128::MAX), failure: failure.map(Box::new) };
     let mut classes = vec![
         Class::Tell,
         Class::Ask { deadline_ns: u64::MAX, blocking: false },
