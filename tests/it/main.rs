@@ -1,8 +1,34 @@
 //! All integration tests, in one binary: real components, real stores, real processes.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that finds what it does not expect ends there"
+)]
+
 mod asks;
 mod basics;
+mod budget;
 mod calls;
 mod delivery;
 mod failure;
+mod grants;
+mod harm;
+mod host;
+mod kill;
 mod kit;
+mod lives;
+mod manifest;
+mod outside;
+mod plugin;
+mod python;
+mod registry;
+mod rules;
+mod store;
+mod supervision;
+mod swap;
+mod tidy;
+mod timers;
+mod topics;

@@ -4,9 +4,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use skep_core::spec::{
-    AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec, Strategy, SupervisorSpec,
-};
+use skep_core::spec::{AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec, Strategy, SupervisorSpec};
 use skep_core::{Channel, Name};
 use skep_runtime::{Builder, Host};
 use tempfile::TempDir;

@@ -47,6 +47,12 @@ pub fn exited(agent: &str, reason: &str) -> Pattern {
     event("agent.exited").of(agent).saying(reason)
 }
 
+/// An event like either.
+pub fn any_of(first: Pattern, second: Pattern) -> Pattern {
+    let label = format!("{first} or {second}");
+    Pattern { label, tests: vec![Box::new(move |event| first.matches(event) || second.matches(event))] }
+}
+
 impl Pattern {
     /// Of this agent.
     pub fn of(self, agent: &str) -> Self {
@@ -246,7 +252,6 @@ impl Watch {
 /// An event in a line.
 fn line(event: &Event) -> String {
     let agent = event.agent.as_ref().map_or("-", |agent| agent.name.as_str());
-    let fields: Vec<_> =
-        event.what.fields().iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
+    let fields: Vec<_> = event.what.fields().iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
     format!("  {} {} {agent} {}", event.id, event.what.name(), fields.join(" "))
 }

@@ -25,9 +25,14 @@ pub async fn journal(host: &Host, agent: &str) -> Vec<String> {
     serde_json::from_slice(&reply).expect("a list of lines")
 }
 
-/// The journal without the lines of starts.
+/// The journal without the lines of stops: an agent without an instance is not told to stop.
+pub async fn history(host: &Host, agent: &str) -> Vec<String> {
+    journal(host, agent).await.into_iter().filter(|line| !line.starts_with("stop ")).collect()
+}
+
+/// The history without the lines of starts: what came from others.
 pub async fn came(host: &Host, agent: &str) -> Vec<String> {
-    journal(host, agent).await.into_iter().filter(|line| !line.starts_with("start ")).collect()
+    history(host, agent).await.into_iter().filter(|line| !line.starts_with("start ")).collect()
 }
 
 /// Sends one message.

@@ -64,7 +64,8 @@ impl Mailbox {
         let taken = self.waiting.saturating_add(self.promised).saturating_add(count);
         let bytes = (weight_bytes as u64).saturating_mul(count.into());
         let plenty = taken <= self.room.messages_max / 4 * 3
-            && self.waiting_bytes.saturating_add(self.promised_bytes).saturating_add(bytes) <= self.room.bytes_max / 4 * 3;
+            && self.waiting_bytes.saturating_add(self.promised_bytes).saturating_add(bytes)
+                <= self.room.bytes_max / 4 * 3;
         if !plenty {
             return 0;
         }

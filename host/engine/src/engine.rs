@@ -45,11 +45,13 @@ pub struct EngineOptions {
     pub live_instances_max: Option<u32>,
     /// The largest component file that is read, in bytes.
     pub plugin_bytes_max: u64,
+    /// Whether slots for instances are set aside. Without, every start of an agent is slower.
+    pub pooled: bool,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: 64 << 20 }
+        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: 64 << 20, pooled: true }
     }
 }
 
@@ -91,7 +93,7 @@ impl<H: TurnHost> Engine<H> {
     pub fn new(options: EngineOptions) -> Result<Self, Error> {
         let pool = Arc::new(Pool::of_system(options.live_instances_max));
         let ticker = Arc::new(Ticker::start()?);
-        let small = Arc::new(Sandbox::new(Profile::AgentSmall, &pool)?);
+        let small = Arc::new(Sandbox::new(Profile::AgentSmall, &pool, options.pooled)?);
         ticker.add(&small.engine);
         let cache = open_cache(options.cache_dir.as_deref());
         Ok(Self(Arc::new(Inner {
@@ -141,7 +143,7 @@ impl<H: TurnHost> Engine<H> {
         let place =
             self.0.pool.take(compiled.profile, compiled.sizes.memories).ok_or(Failure::PoolFull { live_max })?;
         let wasi = (compiled.has_wasi()).then(|| Box::new(Wasi::new()));
-        let ctx = Ctx::new(host, Meter::new(&limits), Cpu::new(limits.cpu_ms_max, self.0.ticker.ticks()), wasi);
+        let ctx = Ctx::new(host, Meter::new(&limits), Cpu::new(limits.cpu_ms_max, self.0.ticker.clock()), wasi);
         let mut store = Store::new(compiled.pre.engine(), ctx);
         guard(&mut store, &limits);
         let agent = match compiled.pre.instantiate_async(&mut store).await {
@@ -191,7 +193,7 @@ impl<H: TurnHost> Inner<H> {
             None => self.translate(plugin, &sandbox)?,
         };
         let linked = sandbox.linker.instantiate_pre(&component).and_then(AgentPre::new);
-        let pre = linked.map_err(|error| Error::Compile(shown(&format!("{error:#}"), CAUSE_CHARS_MAX)))?;
+        let pre = linked.map_err(|error| Error::Compile(cause(&error)))?;
         let imports = imports(&scan);
         let denied = imports.iter().filter(|name| is_denied(name)).cloned().collect();
         let sizes = sizes(plugin, &component, &scan.needs);
@@ -201,7 +203,7 @@ impl<H: TurnHost> Inner<H> {
     fn translate(&self, plugin: &Plugin, sandbox: &Sandbox<H>) -> Result<component::Component, Error> {
         scan::refuse_bombs(&plugin.bytes)?;
         let component = component::Component::from_binary(&sandbox.engine, &plugin.bytes)
-            .map_err(|error| Error::Compile(shown(&format!("{error:#}"), CAUSE_CHARS_MAX)))?;
+            .map_err(|error| Error::Compile(cause(&error)))?;
         if let Ok(cache) = &self.cache
             && let Err(error) = cache.store(&component, plugin.digest, sandbox.profile)
         {
@@ -218,7 +220,7 @@ impl<H: TurnHost> Inner<H> {
         if let Some(sandbox) = large.as_ref() {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(Sandbox::new(profile, &self.pool)?);
+        let sandbox = Arc::new(Sandbox::new(profile, &self.pool, self.options.pooled)?);
         self.ticker.add(&sandbox.engine);
         *large = Some(Arc::clone(&sandbox));
         Ok(sandbox)
@@ -253,36 +255,33 @@ const WASMTIME_VERSION: &str = "48";
 
 impl<H: TurnHost> Sandbox<H> {
     /// With a pool as large as the system bears: if it refuses, with a smaller one; at last without.
-    fn new(profile: Profile, pool: &Pool) -> Result<Self, Error> {
-        let mut live_max = pool.live_max(profile);
-        let mut refused = None;
+    fn new(profile: Profile, pool: &Pool, pooled: bool) -> Result<Self, Error> {
+        let mut fallback = (!pooled).then(|| "option pooled is off".to_owned());
+        let mut live_max = if pooled { pool.live_max(profile) } else { 0 };
         while live_max > 0 {
             match wasmtime::Engine::new(&config(profile, Allocation::Pooled { live_max })) {
                 Ok(engine) => {
                     pool.has_stacks(profile, live_max);
-                    return Self::over(profile, engine, Allocation::Pooled { live_max }, refused);
+                    return Self::over(profile, engine, Allocation::Pooled { live_max }, fallback);
                 }
                 Err(error) => {
-                    let cause = shown(&format!("{error:#}"), CAUSE_CHARS_MAX);
+                    let cause = cause(&error);
                     tracing::warn!(
                         profile = profile.name(),
                         live_max,
                         cause,
                         "the pool of instances cannot be that large"
                     );
-                    refused.get_or_insert(cause);
+                    fallback.get_or_insert(cause);
                 }
             }
             live_max /= 2;
         }
-        tracing::warn!(
-            profile = profile.name(),
-            "there is no pool of instances: every start of an agent will be slower"
-        );
+        tracing::warn!(profile = profile.name(), "there is no pool of instances: every start of an agent is slower");
         let engine = wasmtime::Engine::new(&config(profile, Allocation::OnDemand))
-            .map_err(|error| Error::Engine(shown(&format!("{error:#}"), CAUSE_CHARS_MAX)))?;
+            .map_err(|error| Error::Engine(cause(&error)))?;
         pool.has_stacks(profile, pool.live_max(profile));
-        Self::over(profile, engine, Allocation::OnDemand, refused)
+        Self::over(profile, engine, Allocation::OnDemand, fallback)
     }
 
     fn over(
@@ -301,7 +300,7 @@ impl<H: TurnHost> Sandbox<H> {
     fn settings(&self, inner: &Inner<H>) -> Vec<(String, String, String)> {
         let name = |what: &str| format!("engine.{}.{what}", self.profile.name());
         let origin = match &self.fallback {
-            Some(reason) => format!("less than wanted: {reason}"),
+            Some(reason) => reason.clone(),
             None => inner.pool.origin(),
         };
         let (allocation, live) = match self.allocation {
@@ -319,6 +318,11 @@ impl<H: TurnHost> Sandbox<H> {
             (name("table-elements-max"), format!("{} in a table", caps.table_elements), by_profile()),
         ]
     }
+}
+
+/// What wasmtime says, with all its reasons, safe to show.
+fn cause(error: &wasmtime::Error) -> String {
+    shown(&format!("{error:#}"), CAUSE_CHARS_MAX)
 }
 
 fn open_cache(dir: Option<&Path>) -> Result<Cache, String> {

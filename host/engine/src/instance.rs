@@ -297,6 +297,7 @@ pub(crate) fn guard<H: TurnHost>(store: &mut Store<Ctx<H>>, limits: &crate::limi
 }
 
 fn arm<H: TurnHost>(store: &mut Store<Ctx<H>>) {
+    store.data_mut().cpu.restart();
     store.set_epoch_deadline(FIRST_TICKS);
 }
 

@@ -50,12 +50,14 @@ pub(crate) fn shown_path(path: &Path) -> String {
 
 fn read(path: &Path, bytes_max: u64) -> Result<Bytes, Error> {
     let io = |error: std::io::Error| Error::Io(error.to_string());
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
+    // Before it is opened: to open a pipe would wait for who writes into it.
+    let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
         return Err(Error::Io(what.to_owned()));
     }
+    let file = File::open(path).map_err(io)?;
+    let metadata = file.metadata().map_err(io)?;
     if metadata.len() > bytes_max {
         return Err(Error::TooLarge { bytes: metadata.len(), bytes_max });
     }

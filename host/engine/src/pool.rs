@@ -41,9 +41,10 @@ struct Books {
     large: Book,
 }
 
-/// What one profile has of the budget, in mappings.
+/// What one profile has: live instances, and mappings of the budget.
 #[derive(Clone, Copy, Default)]
 struct Book {
+    instances: u32,
     stacks: u32,
     live: u32,
     highest: u32,
@@ -98,6 +99,10 @@ impl Pool {
         if book.stacks.saturating_add(highest).saturating_add(others) > self.mappings_max {
             return None;
         }
+        if book.instances >= self.wanted.unwrap_or(u32::MAX) {
+            return None;
+        }
+        book.instances += 1;
         (book.live, book.highest) = (live, highest);
         Some(Place { pool: Arc::clone(self), profile, mappings })
     }
@@ -151,6 +156,7 @@ impl Drop for Place {
         let mut books = self.pool.books.lock();
         let book = books.of(self.profile);
         book.live = book.live.saturating_sub(self.mappings);
+        book.instances = book.instances.saturating_sub(1);
         drop(books);
         self.pool.freed.notify_waiters();
     }

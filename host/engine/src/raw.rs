@@ -33,8 +33,8 @@ pub struct Control {
     runtime: tokio::runtime::Runtime,
     engine: wasmtime::Engine,
     pre: AgentPre<Bare>,
-    /// Its clock, as the sandbox has it. Ends with this.
-    _ticker: Ticker,
+    /// As the sandbox has it. Ends with this.
+    ticker: Ticker,
 }
 
 /// What a store of the control holds.
@@ -66,7 +66,7 @@ impl Control {
         imports(&mut linker).map_err(failed)?;
         linker.define_unknown_imports_as_traps(&component).map_err(failed)?;
         let pre = linker.instantiate_pre(&component).and_then(AgentPre::new).map_err(failed)?;
-        Ok(Self { runtime, engine, pre, _ticker: ticker })
+        Ok(Self { runtime, engine, pre, ticker })
     }
 
     /// Nanoseconds to enter a guest with one message.
@@ -177,7 +177,12 @@ impl Control {
 
     async fn instance(&self, config: &str) -> wasmtime::Result<Entered> {
         let mut store = Store::new(&self.engine, Bare::default());
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        let clock = self.ticker.clock();
+        clock.run();
+        store.epoch_deadline_callback(move |_| {
+            clock.run();
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
         store.set_epoch_deadline(1);
         let agent = self.pre.instantiate_async(&mut store).await?;
         let mut entered = Entered { store, agent };

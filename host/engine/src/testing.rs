@@ -249,7 +249,7 @@ pub(crate) fn message(id: u128) -> Message {
 /// The books of an instance in which this turn runs, for capabilities that are called without a guest.
 pub(crate) fn ctx(turn: Turn) -> Ctx<Yes> {
     let ticker = Ticker::start().unwrap();
-    let mut ctx = Ctx::new(Yes::new(), Meter::new(&Limits::default()), Cpu::new(1_000, ticker.ticks()), None);
+    let mut ctx = Ctx::new(Yes::new(), Meter::new(&Limits::default()), Cpu::new(1_000, ticker.clock()), None);
     ctx.open(turn);
     ctx
 }

@@ -104,7 +104,8 @@ pub(crate) async fn run(hive: Weak<Hive>) {
         // Whatever becomes due from here on is told until it is known when this looks again.
         hive.alarms.wakes_ns.store(u64::MAX, Ordering::SeqCst);
         let now_ns = hive.clock.wall_ns();
-        let wait = hive.alarms.next_due().map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)));
+        let wait =
+            hive.alarms.next_due().map_or(SLEEP_MAX, |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)));
         let wait = wait.min(SLEEP_MAX);
         let wakes_ns = now_ns.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
         hive.alarms.wakes_ns.store(wakes_ns, Ordering::SeqCst);

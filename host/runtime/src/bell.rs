@@ -55,7 +55,10 @@ mod tests {
     #[tokio::test]
     async fn wakes_who_waits_and_forgets_who_gave_up() {
         let (bell, changed) = (Arc::new(Bell::default()), Arc::new(AtomicBool::new(false)));
-        let look = { let changed = changed.clone(); move || changed.load(Ordering::SeqCst).then_some(7) };
+        let look = {
+            let changed = changed.clone();
+            move || changed.load(Ordering::SeqCst).then_some(7)
+        };
         let mut waits = Box::pin(bell.wait(look));
         assert!(futures_poll_once(waits.as_mut()).is_none());
         changed.store(true, Ordering::SeqCst);

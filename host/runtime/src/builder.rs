@@ -232,6 +232,11 @@ impl Builder {
     fn check(&self, spec: &HiveSpec) -> Result<Tree, Error> {
         let mut wrong = Vec::new();
         let has_store = self.data_dir.is_some() || self.store.is_some();
+        for (at, plugin) in spec.plugins.iter().enumerate() {
+            if spec.plugins.iter().take(at).any(|before| before.name == plugin.name) {
+                wrong.push(format!("plugin {} is there twice", plugin.name));
+            }
+        }
         check_agents(&spec.root, &mut |agent| {
             if !spec.plugins.iter().any(|plugin| plugin.name == agent.plugin) {
                 wrong.push(format!("agent {}: there is no plugin {}", agent.name, agent.plugin));

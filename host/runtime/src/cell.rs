@@ -151,6 +151,8 @@ pub(crate) struct Mind {
     pub(crate) degraded: Option<String>,
     pub(crate) failing: Option<String>,
     pub(crate) exit: Option<ExitReason>,
+    /// It is at rest and holds no timer and no subscription any more.
+    pub(crate) let_go: bool,
     /// An exit that was asked for while it started or was swapped.
     pub(crate) exit_wanted: Option<ExitReason>,
     /// Timers that an uncommitted turn has set or cancelled, and which turn.
@@ -185,6 +187,7 @@ impl Cell {
             degraded: None,
             failing: None,
             exit: None,
+            let_go: false,
             exit_wanted: None,
             timers_pending: HashMap::new(),
             stop_with: None,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use skep_core::Seq;
@@ -17,6 +18,10 @@ use crate::cell::Cell;
 
 /// Writes of one group at most: it bounds how long the first of them waits for the last.
 const GROUP_WRITES_MAX: usize = 4_096;
+
+/// The pause after a commit that failed: twice as long after each one that follows.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// What happens after the commit.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), CommitFailed>) + Send>;
@@ -58,6 +63,10 @@ struct Shared {
     releasable: Condvar,
     releaser: Mutex<()>,
     stopped: AtomicBool,
+    /// The last commit has failed: the next ones are the writer's, which pauses before them.
+    failing: AtomicBool,
+    pausing: Mutex<()>,
+    resumed: Condvar,
     commits: AtomicU64,
 }
 
@@ -72,6 +81,9 @@ impl Committer {
             releasable: Condvar::new(),
             releaser: Mutex::new(()),
             stopped: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            pausing: Mutex::new(()),
+            resumed: Condvar::new(),
             commits: AtomicU64::new(0),
         });
         let spawn = |name: &str, body: fn(&Shared)| {
@@ -97,11 +109,24 @@ impl Committer {
         self.shared.store.read().clone()
     }
 
-    /// Queues a job. With `alone`, this thread commits it if nobody else is at it.
+    /// Queues a job and sees to it that it is committed.
     pub(crate) fn submit(&self, job: Job, alone: bool) {
+        self.queue(job);
+        self.drive(alone);
+    }
+
+    /// Takes a job's place in the order. `drive` must follow.
+    pub(crate) fn queue(&self, job: Job) {
+        self.shared.queue.lock().push_back(job);
+    }
+
+    /// Has the queue committed. With `alone`, this thread does it if nobody else is at it.
+    pub(crate) fn drive(&self, alone: bool) {
         let shared = &self.shared;
-        shared.queue.lock().push_back(job);
-        if alone && let Some(place) = shared.writer.try_lock() {
+        if alone
+            && !shared.failing.load(Ordering::Relaxed)
+            && let Some(place) = shared.writer.try_lock()
+        {
             shared.write_group();
             drop(place);
             shared.release_all();
@@ -120,6 +145,7 @@ impl Committer {
             self.shared.stopped.store(true, Ordering::SeqCst);
         }
         self.shared.filled.notify_all();
+        self.shared.resumed.notify_all();
         let mut threads = std::mem::take(&mut *self.threads.lock()).into_iter();
         // The releaser ends after the writer, so that nothing that was committed is kept back.
         if let Some(writer) = threads.next() {
@@ -145,6 +171,7 @@ impl Drop for Committer {
 
 impl Shared {
     fn write_loop(&self) {
+        let mut pause = PAUSE_MIN;
         loop {
             let mut queue = self.queue.lock();
             while queue.is_empty() {
@@ -155,9 +182,23 @@ impl Shared {
             }
             drop(queue);
             let place = self.writer.lock();
+            if self.failing.load(Ordering::Relaxed) {
+                self.pause(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
+            } else {
+                pause = PAUSE_MIN;
+            }
             self.write_group();
             drop(place);
             self.releasable.notify_one();
+        }
+    }
+
+    /// A disk that was full a moment ago is full now: nobody runs against it without a pause.
+    fn pause(&self, time: Duration) {
+        let mut pausing = self.pausing.lock();
+        if !self.stopped.load(Ordering::SeqCst) {
+            self.resumed.wait_for(&mut pausing, time);
         }
     }
 
@@ -169,7 +210,7 @@ impl Shared {
                 if self.stopped.load(Ordering::SeqCst) && self.queue.lock().is_empty() {
                     return;
                 }
-                self.releasable.wait_for(&mut released, std::time::Duration::from_millis(100));
+                self.releasable.wait_for(&mut released, Duration::from_millis(100));
             }
             drop(released);
             self.release_all();
@@ -202,6 +243,7 @@ impl Shared {
         let failed = result
             .err()
             .map(|error| CommitFailed { fatal: matches!(error, StoreError::Fatal(_)), detail: error.to_string() });
+        self.failing.store(failed.is_some(), Ordering::Relaxed);
         if failed.is_some() {
             // Before the next group is written: what follows a turn that did not happen must not happen either.
             for (cell, undoings) in cells {

@@ -14,7 +14,8 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError, TurnId,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError,
+    TurnId,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;

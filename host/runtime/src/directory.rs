@@ -1,6 +1,6 @@
 //! Who is there: the table of agents and the registry of names. It belongs to the host, so nothing that crashes loses it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,6 +11,9 @@ use skep_core::{AgentId, IdMap, Lineage, Name};
 use crate::cell::Cell;
 use crate::error::Error;
 
+/// Names of those that have gone: a search among them takes microseconds.
+const FORMER_MAX: usize = 1_024;
+
 /// See the module.
 pub(crate) struct Directory {
     cells: RwLock<IdMap<AgentId, Arc<Cell>>>,
@@ -18,6 +21,8 @@ pub(crate) struct Directory {
     next_id: AtomicU32,
     /// Agents that have ended for good and whose state is kept: who comes under the name again is the same one.
     rested: Mutex<HashMap<Name, (AgentId, Lineage)>>,
+    /// The names of those that have gone last: what they have sent still says from whom it is.
+    former: Mutex<VecDeque<(AgentId, Name)>>,
 }
 
 impl Directory {
@@ -27,6 +32,7 @@ impl Directory {
             registry: RwLock::default(),
             next_id: AtomicU32::new(1),
             rested: Mutex::default(),
+            former: Mutex::default(),
         }
     }
 
@@ -46,7 +52,13 @@ impl Directory {
 
     pub(crate) fn remove(&self, id: AgentId) -> Option<Arc<Cell>> {
         self.registry.write().remove(id);
-        self.cells.write().remove(&id)
+        let cell = self.cells.write().remove(&id)?;
+        let mut former = self.former.lock();
+        if former.len() >= FORMER_MAX {
+            former.pop_front();
+        }
+        former.push_back((id, cell.name.clone()));
+        Some(cell)
     }
 
     pub(crate) fn cell(&self, id: AgentId) -> Option<Arc<Cell>> {
@@ -58,7 +70,11 @@ impl Directory {
     }
 
     pub(crate) fn name_of(&self, id: AgentId) -> Option<Name> {
-        self.registry.read().name_of(id).cloned()
+        let known = self.registry.read().name_of(id).cloned();
+        known.or_else(|| {
+            let former = self.former.lock();
+            former.iter().rev().find(|(of, _)| *of == id).map(|(_, name)| name.clone())
+        })
     }
 
     /// The agent of a text that an operator or a client gave.

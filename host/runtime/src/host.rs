@@ -63,7 +63,9 @@ impl Host {
         // The workers end, and let go of the hive, when it is closed.
         let of_workers = hive.clone();
         let run: Arc<RunTurn> = Arc::new(move |cell| crate::turn::run(&of_workers, cell));
-        hive.scheduler.start(&run).map_err(|error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]))?;
+        hive.scheduler
+            .start(&run)
+            .map_err(|error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]))?;
         hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
         hive.supervise_start();
         self.wait_until_up(report).await?;
@@ -133,7 +135,9 @@ impl Host {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if self.hive().stopping.load(Ordering::Relaxed) { Err(Error::Stopping) } else { Ok(()) }
+        let hive = self.hive();
+        let ends = hive.stopping.load(Ordering::Relaxed) || hive.ended.borrow().is_some();
+        if ends { Err(Error::Stopping) } else { Ok(()) }
     }
 
     /// Adds an agent under a supervisor (the root unless named) and returns when it is ready. A durable agent whose name

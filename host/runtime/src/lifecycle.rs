@@ -74,7 +74,7 @@ async fn start(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId) {
 
 /// One that was at rest has let go of what it held.
 async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
-    let was_at_rest = cell.mind.lock().agent.gate() == Gate::Ended;
+    let was_at_rest = std::mem::take(&mut cell.mind.lock().let_go);
     if was_at_rest {
         crate::boot::hold_again(hive, cell).map_err(|error| ExitReason::StateUnreadable(error.to_string()))?;
     }
@@ -362,6 +362,7 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     let (waiting, owed) = {
         let mut mind = cell.mind.lock();
         mind.agent.set_gate(Gate::Ended);
+        mind.let_go = true;
         mind.state.lose();
         (mind.agent.mailbox_mut().drain(), mind.asks.settle_all())
     };

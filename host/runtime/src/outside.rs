@@ -13,7 +13,9 @@ use skep_bus::policy::{Policy, WhenFull};
 use skep_bus::route::{Asked, Rule};
 use skep_core::name::BadName;
 use skep_core::spec::Durability;
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Rare, SendError};
+use skep_core::{
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Rare, SendError,
+};
 use skep_store::{Space, Sync, Write};
 use tokio::sync::oneshot;
 
@@ -97,7 +99,13 @@ struct SeenEntry {
 
 impl Outside {
     pub(crate) fn new(nonce: u64) -> Self {
-        Self { waiting: Mutex::default(), seen: Mutex::default(), nonce, next: AtomicU64::new(0), changed: Bell::default() }
+        Self {
+            waiting: Mutex::default(),
+            seen: Mutex::default(),
+            nonce,
+            next: AtomicU64::new(0),
+            changed: Bell::default(),
+        }
     }
 
     fn new_id(&self) -> MessageId {
@@ -329,12 +337,10 @@ pub(crate) async fn ask(
         },
         None => true,
     };
-    if is_new {
-        if let Err(error) = enter(hive, &cell, message).await {
-            hive.outside.waiting.lock().remove(&id);
-            forget(hive, id);
-            return Err(error);
-        }
+    if is_new && let Err(error) = enter(hive, &cell, message).await {
+        hive.outside.waiting.lock().remove(&id);
+        forget(hive, id);
+        return Err(error);
     }
     let result = match receiver.try_recv() {
         Ok(result) => result,

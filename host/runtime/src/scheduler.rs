@@ -176,7 +176,8 @@ impl Scheduler {
         self.filled.notify_all();
         // A worker cannot wait for its own end.
         let me = std::thread::current().id();
-        for thread in std::mem::take(&mut *self.threads.lock()).into_iter().filter(|thread| thread.thread().id() != me) {
+        for thread in std::mem::take(&mut *self.threads.lock()).into_iter().filter(|thread| thread.thread().id() != me)
+        {
             // One that has panicked has ended too.
             let _ = thread.join();
         }

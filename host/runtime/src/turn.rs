@@ -36,6 +36,7 @@ pub(crate) struct Began {
 }
 
 /// How the guest was left.
+#[expect(clippy::large_enum_variant, reason = "one value a turn, moved once and never kept")]
 pub(crate) enum Left {
     /// By itself.
     Ended(Ended),
@@ -192,15 +193,19 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     };
     cell.stats.handled.fetch_add(handled.into(), Ordering::Relaxed);
     cell.stats.memory_bytes.store(instance.memory_bytes(), Ordering::Relaxed);
-    let done = Done { rest, handled, cost_ns: now_ns.saturating_sub(began.monotonic_ns), waits: plan.needs_commit(cell) };
+    let done =
+        Done { rest, handled, cost_ns: now_ns.saturating_sub(began.monotonic_ns), waits: plan.needs_commit(cell) };
     // The agent may run ahead of a commit. Without one, what a turn asked for leaves before the next turn begins.
-    let wakes = if done.waits {
-        let wakes = end_running(hive, cell, instance, done);
-        submit(hive, cell, began, plan);
-        wakes
-    } else {
-        crate::release::release(hive, cell, plan.into_release());
-        end_running(hive, cell, instance, done)
+    let wakes = match &hive.committer {
+        Some(committer) if done.waits => {
+            let wakes = end_running(hive, cell, instance, done, Some((committer, job(hive, cell, began, plan))));
+            committer.drive(hive.scheduler.is_quiet());
+            wakes
+        }
+        _ => {
+            crate::release::release(hive, cell, plan.into_release());
+            end_running(hive, cell, instance, done, None)
+        }
     };
     if wakes {
         hive.scheduler.push(cell.clone());
@@ -216,9 +221,19 @@ struct Done {
     waits: bool,
 }
 
-/// The next turn may begin, and finds the instance. Says whether it is to be put into the queue.
-fn end_running(hive: &Hive, cell: &Cell, instance: Running, done: Done) -> bool {
+/// The next turn may begin, and finds the instance; its commit can only come after that of this one, whose place in the
+/// queue is taken before. Says whether the agent is to be put into the queue of those that run.
+fn end_running(
+    hive: &Hive,
+    cell: &Cell,
+    instance: Running,
+    done: Done,
+    commit: Option<(&crate::commit::Committer, Job)>,
+) -> bool {
     let mut mind = cell.mind.lock();
+    if let Some((committer, job)) = commit {
+        committer.queue(job);
+    }
     mind.agent.turn_done(done.rest, done.handled, done.cost_ns, done.waits);
     let unwanted = crate::instance::park_by(hive, cell, &mut mind, instance);
     let wakes = mind.agent.wake();
@@ -227,8 +242,8 @@ fn end_running(hive: &Hive, cell: &Cell, instance: Running, done: Done) -> bool 
     wakes
 }
 
-fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
-    let Some(committer) = &hive.committer else { return crate::release::release(hive, cell, plan.into_release()) };
+/// What is to be committed of a turn, and what follows.
+fn job(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) -> Job {
     let (writes, sync, release) = plan.into_commit();
     let (hive_then, cell_then) = (hive.clone(), cell.clone());
     let done = Box::new(move |result: Result<(), crate::commit::CommitFailed>| {
@@ -247,8 +262,7 @@ fn submit(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) {
             Err(failed) => crate::release::take_back(&hive, &cell, began, release, &failed),
         }
     });
-    let job = Job { writes, sync, void: Some((cell.clone(), began.undoings)), done };
-    committer.submit(job, hive.scheduler.is_quiet());
+    Job { writes, sync, void: Some((cell.clone(), began.undoings)), done }
 }
 
 /// The turn failed: nothing of it is visible, and its instance is dropped already. One that is void by now is undone, and
@@ -299,7 +313,13 @@ fn undone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) {
     come_again(hive, cell, began, batch, true);
 }
 
-pub(crate) fn come_again(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, was_running: bool) {
+pub(crate) fn come_again(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    began: Began,
+    batch: Vec<BoxedMessage>,
+    was_running: bool,
+) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
     let orphans = {
         let mut mind = cell.mind.lock();

@@ -1,8 +1,8 @@
 //! Skep's commit shape on the store, on bare rusqlite and on fjall, side by side in one run: the numbers of
 //! `docs/decisions/0001-store.md`. Quote ratios of one run, never one figure alone.
 //!
-//! `cargo bench -p skep-store -- [ROUNDS] [STORE]`; each cell is the best of ROUNDS (default 3) runs of at most a second, of
-//! the stores whose name contains STORE.
+//! `cargo bench -p skep-store -- [ROUNDS] [STORE] [group=N]`: each cell is the best of ROUNDS (default 3) runs of at most a
+//! second, of the stores whose name begins with STORE.
 
 use std::error::Error;
 use std::path::Path;
@@ -24,17 +24,18 @@ type Contender = (&'static str, fn(&Path, u64) -> Outcome<Run>);
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let rounds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(3u32);
-    let only = arguments.iter().find(|argument| argument.parse::<u32>().is_err());
+    let only_group: Option<u64> = arguments.iter().find_map(|argument| argument.strip_prefix("group=")?.parse().ok());
+    let only = arguments.iter().find(|argument| argument.parse::<u32>().is_err() && !argument.contains('='));
     let contenders: [Contender; 4] =
         [("skep", skep), ("skep-process", skep_process), ("rusqlite", rusqlite), ("fjall", fjall)];
     let dir = scratch()?;
     println!("fdatasync of 200 B appended: {:.0} us", raw::fdatasync_us(dir.path())?);
     println!("{:>5} {:>13} {:>10} {:>9} {:>9} {:>9}", "group", "store", "turns/s", "p50 us", "p99 us", "to fjall");
-    for group in [1, 16, 64, 256] {
+    for group in [1, 16, 64, 256].into_iter().filter(|group| only_group.is_none_or(|only| only == *group)) {
         let mut best: [Option<Run>; 4] = [None; 4];
         for _ in 0..rounds {
             for (best, (name, run)) in best.iter_mut().zip(contenders) {
-                if only.is_some_and(|only| !name.contains(only)) {
+                if only.is_some_and(|only| !name.starts_with(only)) {
                     continue;
                 }
                 let dir = scratch()?;

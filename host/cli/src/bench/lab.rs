@@ -113,8 +113,7 @@ impl Lab {
 
 /// An agent of the bench's guest that may send to all others.
 pub(super) fn agent(text: &str, durability: Durability) -> Outcome<AgentSpec> {
-    let grants =
-        Grants { channels: Channel::ALL.to_vec(), send_to: vec!["*".to_owned()], ..Grants::default() };
+    let grants = Grants { channels: Channel::ALL.to_vec(), send_to: vec!["*".to_owned()], ..Grants::default() };
     Ok(AgentSpec { durability, grants, ..AgentSpec::new(name(text)?, name(PLUGIN)?) })
 }
 

@@ -93,8 +93,7 @@ async fn go_round(host: &Host, laps: u32) -> Outcome<Duration> {
     let first = member_name(0);
     let hops = (laps * RING).to_le_bytes().to_vec();
     let began = Instant::now();
-    let (last, sent) =
-        tokio::join!(ask_of(host, &first, "await", r#"{"count":1}"#), send(host, &first, "hop", hops));
+    let (last, sent) = tokio::join!(ask_of(host, &first, "await", r#"{"count":1}"#), send(host, &first, "hop", hops));
     last.map(drop).and(sent)?;
     Ok(began.elapsed())
 }

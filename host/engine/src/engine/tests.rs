@@ -282,3 +282,19 @@ fn every_setting_has_a_value_and_an_origin() {
         assert!(!name.is_empty() && !value.is_empty() && !origin.is_empty(), "{name} {value} {origin}");
     }
 }
+
+#[tokio::test]
+async fn works_without_a_pool_and_says_so() {
+    let options = EngineOptions { pooled: false, live_instances_max: Some(2), ..EngineOptions::default() };
+    let engine: Engine<Yes> = Engine::new(options).unwrap();
+    let component = engine.compile(&Guest::default().plugin()).unwrap();
+    let mut instance = engine.instantiate(&component, Yes::new(), Limits::default()).await.unwrap();
+    assert_eq!(instance.handle(turn(2)).await.outcome.unwrap(), 2);
+    let second = engine.instantiate(&component, Yes::new(), Limits::default()).await.unwrap();
+    let third = engine.instantiate(&component, Yes::new(), Limits::default()).await;
+    assert!(matches!(third, Err(Failure::PoolFull { .. })));
+    drop((instance, second));
+    let settings = engine.settings();
+    let allocation = settings.iter().find(|(name, _, _)| name == "engine.agent-small.allocation").unwrap();
+    assert_eq!((allocation.1.as_str(), allocation.2.as_str()), ("on demand", "option pooled is off"));
+}

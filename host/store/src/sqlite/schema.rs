@@ -96,7 +96,7 @@ fn configure(connection: &Connection, role: Role, options: &SqliteOptions) -> ru
          PRAGMA trusted_schema = OFF;
          PRAGMA journal_size_limit = {};
          PRAGMA query_only = {};",
-        options.log_bytes_soft_max.min(i64::MAX.unsigned_abs()),
+        options.log_bytes_soft_max.saturating_mul(2).min(i64::MAX.unsigned_abs()),
         u8::from(role == Role::Reader),
     ))
 }

@@ -1,0 +1,129 @@
+//! Messages on their way: order, batches, lanes, and mailboxes that outlive instances and hosts.
+
+use serde_json::json;
+use skep_core::Channel;
+use skep_core::spec::{AgentSpec, Durability};
+use skep_runtime::{Host, SendOptions};
+use skep_tests::hives::Draft;
+use skep_tests::kit::{self, Watch, event};
+use skep_tests::puppet::{came, json_body, noted, send, told};
+
+async fn send_on(host: &Host, channel: Channel, kind: &str) {
+    let options = SendOptions { channel: Some(channel), ..SendOptions::default() };
+    host.send("b", kind, json_body(&json!(null)), options).await.expect("a message that is taken");
+}
+
+/// Two agents send to a third, each in its own order.
+async fn order_holds(durability: Durability) {
+    let draft = Draft::new().puppet("a", durability, json!({})).puppet("c", durability, json!({}));
+    let host = draft.puppet("b", durability, json!({})).run().await;
+    let mut watch = Watch::on(&host);
+    let count = 200;
+    for n in 1..=count {
+        for sender in ["a", "c"] {
+            send(&host, sender, "do", json!([{"do": "send", "to": "b", "kind": "n", "body": n}])).await;
+        }
+    }
+    let last = |sender: &str| noted("b", &format!("n {count} from {sender}"));
+    let (first, _) = watch.any_of(&[last("a"), last("c")]).await;
+    watch.expect(&last(["c", "a"][first])).await;
+    let came = came(&host, "b").await;
+    for sender in ["a", "c"] {
+        let of_sender: Vec<_> = came.iter().filter(|line| line.ends_with(&format!("from {sender}"))).collect();
+        let expected: Vec<_> = (1..=count).map(|n| format!("n {n} from {sender}")).collect();
+        assert_eq!(of_sender, expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_holds_per_sender_and_receiver_in_memory() {
+    order_holds(Durability::None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_holds_per_sender_and_receiver_when_durable() {
+    order_holds(Durability::Full).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_are_handled_in_few_turns() {
+    let host = Draft::new().agent("a", "bench", Durability::None).agent("b", "bench", Durability::None).start().await;
+    let mut watch = Watch::on(&host);
+    let order = json!({"to": "b", "count": 2_000, "size": 64});
+    let flooded = skep_tests::puppet::ask(&host, "a", "flood", order).await.expect("a flood");
+    assert_eq!(flooded, json!(2_000));
+    let (mut handled, mut turns) = (0, 0);
+    while handled < 2_000 {
+        let turn = watch.expect(&event("turn.committed").of("b")).await;
+        handled += kit::field(&turn, "handled").and_then(|count| count.parse::<u32>().ok()).expect("a number");
+        turns += 1;
+    }
+    assert_eq!(handled, 2_000);
+    assert!(turns <= 1_000, "2,000 messages took {turns} turns");
+}
+
+/// While `b` is in a long turn, messages queue in its lanes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_is_handled_first_and_telemetry_last() {
+    let on = json!({"busy": [{"do": "spin", "ms": 300}]});
+    let host = Draft::new().puppet("b", Durability::None, on).start().await;
+    let (_, ()) = kit::expect(&host, noted("b", "busy null"), send_on(&host, Channel::Events, "busy")).await;
+    for (channel, kind) in [
+        (Channel::Telemetry, "fifth"),
+        (Channel::Data, "fourth"),
+        (Channel::Events, "third"),
+        (Channel::Coordination, "second"),
+        (Channel::Control, "first"),
+    ] {
+        send_on(&host, channel, kind).await;
+    }
+    let fence = noted("b", "fifth null on telemetry");
+    Watch::on(&host).expect(&fence).await;
+    let kinds: Vec<_> = came(&host, "b").await.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["busy", "first", "second", "third", "fourth", "fifth"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_mailbox_outlives_its_host() {
+    let on = json!({"busy": [{"do": "spin", "ms": 200}]});
+    let host = Draft::new().puppet("b", Durability::Process, on).run().await;
+    kit::expect(&host, noted("b", "busy null"), send_on(&host, Channel::Events, "busy")).await;
+    for n in 1..=50 {
+        send(&host, "b", "n", json!(n)).await;
+    }
+    let host = host.again().await;
+    send(&host, "b", "last", json!(0)).await;
+    let mut watch = Watch::on(&host);
+    send(&host, "b", "fence", json!(0)).await;
+    watch.expect(&noted("b", "fence 0")).await;
+    let numbers: Vec<_> = came(&host, "b").await.into_iter().filter(|line| line.starts_with("n ")).collect();
+    assert_eq!(numbers, (1..=50).map(|n| format!("n {n}")).collect::<Vec<_>>());
+    assert!(host.dead_letters(10).expect("dead letters").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_outlives_its_instance() {
+    let on = json!({"busy": [{"do": "spin", "ms": 200}], "end": [{"do": "exit", "reason": "an end"}]});
+    let one_by_one = |spec: &mut AgentSpec| spec.budget.batch_messages_max = 1;
+    let host = Draft::new().puppet_with("b", Durability::None, on, one_by_one).start().await;
+    kit::expect(&host, noted("b", "busy null"), send_on(&host, Channel::Events, "busy")).await;
+    send_on(&host, Channel::Control, "end").await;
+    for n in 1..=20 {
+        send(&host, "b", "n", json!(n)).await;
+    }
+    let mut watch = Watch::on(&host);
+    send(&host, "b", "fence", json!(0)).await;
+    watch.expect(&noted("b", "fence 0")).await;
+    let numbers: Vec<_> = came(&host, "b").await.into_iter().filter(|line| line.starts_with("n ")).collect();
+    assert_eq!(numbers, (1..=20).map(|n| format!("n {n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_turn_sends_leaves_in_order() {
+    let host =
+        Draft::new().puppet("a", Durability::Full, json!({})).puppet("b", Durability::Full, json!({})).run().await;
+    let send = |n: u32| json!({"do": "send", "to": "b", "kind": "n", "body": n});
+    let ops = json!([send(1), send(2), {"do": "put", "key": "k", "value": 1}, send(3)]);
+    kit::expect(&host, noted("b", "n 3 from a"), told(&host, "a", ops)).await;
+    assert_eq!(came(&host, "b").await, ["n 1 from a", "n 2 from a", "n 3 from a"]);
+}

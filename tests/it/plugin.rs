@@ -1,0 +1,177 @@
+//! Files that are no agent, through the command that an operator uses: each has its code, its words and exit code 7.
+//! What looks like what is tested beside the code; here is what reaches a person.
+
+use std::path::{Path, PathBuf};
+
+use skep_core::spec::Durability;
+use skep_tests::chance::Chance;
+use skep_tests::guests::component;
+use skep_tests::hives::Draft;
+use skep_tests::process::{Ran, skep};
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn file(dir: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, bytes).expect("a file");
+    path
+}
+
+async fn check(path: &Path) -> Ran {
+    skep(&["check", "-o", "json", &path.display().to_string()]).await
+}
+
+/// Refused with this code and these words; without a panic and without a raw control character.
+async fn refused(path: &Path, code: &str, words: &[&str]) -> String {
+    let ran = check(path).await;
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    assert!(ran.err.contains(&format!("\"code\":\"{code}\"")), "{code} is not in {}", ran.err);
+    for word in words {
+        assert!(ran.err.contains(word), "{word:?} is not in {}", ran.err);
+    }
+    assert!(ran.err.trim_end().chars().all(|char| !char.is_control()), "{:?}", ran.err);
+    ran.err
+}
+
+/// A component with a text in place of another one of the same length.
+fn patched(dir: &TempDir, name: &str, from: &str, to: &str) -> PathBuf {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(component("puppet")).expect("a component");
+    let mut places = 0;
+    for at in 0..bytes.len() - from.len() {
+        if bytes[at..].starts_with(from.as_bytes()) {
+            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            places += 1;
+        }
+    }
+    assert!(places > 0, "{from} is not in the component");
+    file(dir, name, &bytes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_component_passes_and_says_what_it_is() {
+    let ran = check(&component("counter")).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("sha256:") && ran.out.contains("skep:agent/state@0.1.0"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_file_and_one_that_is_cut_short_are_corrupt() {
+    let dir = folder();
+    refused(&file(&dir, "empty.wasm", b""), "E_PLUGIN_CORRUPT", &["offset 0"]).await;
+    refused(&file(&dir, "four.wasm", b"\0asm"), "E_PLUGIN_CORRUPT", &["offset 4"]).await;
+    let whole = std::fs::read(component("counter")).expect("a component");
+    refused(&file(&dir, "half.wasm", &whole[..whole.len() / 2]), "E_PLUGIN_CORRUPT", &["truncated at offset"]).await;
+}
+
+/// In this process, for a process each would take too long.
+#[test]
+fn a_component_that_is_cut_short_anywhere_is_refused_and_never_a_panic() {
+    let dir = folder();
+    let whole = std::fs::read(component("counter")).expect("a component");
+    let mut chance = Chance::announced("cut short");
+    for _ in 0..150 {
+        let length = chance.below(whole.len() as u64) as usize;
+        let error = skep_runtime::check_plugin(&file(&dir, "cut.wasm", &whole[..length]), None, None);
+        let code = error.err().unwrap_or_else(|| panic!("{length} bytes pass")).code();
+        // Between two sections it is whole, as far as bytes tell, and lacks what came after.
+        let expected = ["E_PLUGIN_CORRUPT", "E_PLUGIN_WORLD", "E_PLUGIN_INVALID"];
+        assert!(expected.contains(&code), "{length} bytes: {code}");
+    }
+}
+
+#[test]
+fn a_component_with_a_flipped_bit_is_another_one_and_never_a_panic() {
+    let dir = folder();
+    let whole = std::fs::read(component("counter")).expect("a component");
+    let pinned = skep_runtime::check_plugin(&component("counter"), None, None).expect("a component").digest;
+    let mut chance = Chance::announced("flipped bit");
+    for round in 0..60 {
+        let mut flipped = whole.clone();
+        let at = chance.below(whole.len() as u64) as usize;
+        flipped[at] ^= 1 << chance.below(8);
+        let path = file(&dir, "flipped.wasm", &flipped);
+        let error = skep_runtime::check_plugin(&path, Some(pinned), None).expect_err("another digest");
+        assert_eq!(error.code(), "E_PLUGIN_DIGEST");
+        // Without a pin it may be valid by chance; it is told apart or refused.
+        if round < 20
+            && let Ok(info) = skep_runtime::check_plugin(&path, None, None)
+        {
+            assert_ne!(info.digest, pinned);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_wasm_is_named_for_what_it_looks_like() {
+    let dir = folder();
+    let elf = std::env::current_exe().expect("a path");
+    let head = &std::fs::read(elf).expect("a program")[..4096];
+    refused(&file(&dir, "program.wasm", head), "E_PLUGIN_NOT_WASM", &["an ELF program"]).await;
+    refused(&file(&dir, "page.wasm", b"<!DOCTYPE html><html>login</html>"), "E_PLUGIN_NOT_WASM", &["an HTML page"])
+        .await;
+    refused(&file(&dir, "script.wasm", b"#!/bin/sh\nexit\n"), "E_PLUGIN_NOT_WASM", &["a script"]).await;
+    refused(&file(&dir, "text.wasm", b"(component)\n"), "E_PLUGIN_TEXT", &["wasm-tools parse"]).await;
+    refused(&file(&dir, "core.wasm", b"\0asm\x01\0\0\0"), "E_PLUGIN_CORE_MODULE", &["skep build"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_of_another_world_is_told_what_is_missing_and_what_was_meant() {
+    let dir = folder();
+    refused(&file(&dir, "empty.wasm", b"\0asm\x0d\0\x01\0"), "E_PLUGIN_WORLD", &["skep:agent/guest@0.1.0", "nothing"])
+        .await;
+    let misspelt = patched(&dir, "misspelt.wasm", "skep:agent/guest@0.1.0", "skep:agent/guess@0.1.0");
+    let said = refused(&misspelt, "E_PLUGIN_WORLD", &["does not export skep:agent/guest@0.1.0"]).await;
+    assert!(said.contains("skep:agent/guess@0.1.0"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_is_unknown_and_one_that_is_not_granted_are_two_errors() {
+    let dir = folder();
+    let unknown = patched(&dir, "unknown.wasm", "skep:agent/health@0.1.0", "evil:agent/health@0.1.0");
+    refused(&unknown, "E_PLUGIN_IMPORT_UNKNOWN", &["evil:agent/health@0.1.0"]).await;
+    let denied = patched(&dir, "denied.wasm", "skep:agent/health@0.1.0", "wasi:http/handler@0.2.0");
+    refused(&denied, "E_PLUGIN_IMPORT_NOT_GRANTED", &["wasi:http/handler@0.2.0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_version_of_an_interface_is_named_with_the_one_that_is_supported() {
+    let dir = folder();
+    let later = patched(&dir, "later.wasm", "skep:agent/guest@0.1.0", "skep:agent/guest@0.2.0");
+    refused(&later, "E_PLUGIN_WIT_VERSION", &["skep:agent/guest@0.2.0", "skep:agent/guest@0.1.0"]).await;
+    let later = patched(&dir, "import.wasm", "skep:agent/health@0.1.0", "skep:agent/health@9.1.0");
+    refused(&later, "E_PLUGIN_WIT_VERSION", &["skep:agent/health@9.1.0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_over_the_cap_is_refused_before_it_is_read() {
+    let dir = folder();
+    let path = dir.path().join("huge.wasm");
+    let file = std::fs::File::create(&path).expect("a file");
+    // Nothing is on the disk: reading it would take a while all the same.
+    file.set_len(1 << 40).expect("a long file");
+    let began = tokio::time::Instant::now();
+    refused(&path, "E_PLUGIN_TOO_LARGE", &[&(1u64 << 40).to_string()]).await;
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_file_names_are_shown_escaped() {
+    let dir = folder();
+    let path = file(&dir, "\u{1b}[2J\u{202e}evil\u{7}.wasm", b"hello there");
+    let said = refused(&path, "E_PLUGIN_NOT_WASM", &["evil"]).await;
+    assert!(!said.contains('\u{202e}'), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pinned_digest_must_be_that_of_the_file() {
+    let mut draft = Draft::new().agent("a", "counter", Durability::None);
+    let digest = skep_runtime::check_plugin(&component("bench"), None, None).expect("a component").digest;
+    draft.spec.plugins[0].digest = Some(digest);
+    let error = draft.builder().start().await.err().expect("another file");
+    assert_eq!(error.code(), "E_PLUGIN_DIGEST");
+    assert!(error.to_string().contains("counter.wasm") && error.to_string().contains(&digest.to_string()), "{error}");
+}

@@ -1,0 +1,195 @@
+//! The store under the turns: what a commit means, what happens when it fails, and who may have a data directory.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use skep_core::spec::Durability;
+use skep_runtime::Host;
+use skep_tests::faulty::{FaultyStore, Turns};
+use skep_tests::hives::Draft;
+use skep_tests::kit::{self, Watch, event, exited};
+use skep_tests::puppet::{ask, came, history, noted, send, told};
+
+/// `a` passes on what it gets to `b`, both durable; `none` has no durability.
+fn draft() -> Draft {
+    let pass = json!({"pass": [{"do": "put", "key": "passed", "value": 1}, {"do": "send", "to": "b", "kind": "n", "body": 1}]});
+    Draft::new().puppet("a", Durability::Full, pass).puppet("b", Durability::Full, json!({})).puppet(
+        "none",
+        Durability::None,
+        json!({}),
+    )
+}
+
+async fn on(store: &FaultyStore) -> Host {
+    draft().builder().store(Arc::new(store.clone())).start().await.expect("the hive starts")
+}
+
+async fn fence(host: &Host, agent: &str) {
+    kit::expect(host, noted(agent, "fence 0"), send(host, agent, "fence", json!(0))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_turn_leaves_before_its_commit() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.turns(Turns::Hold);
+    let mut watch = Watch::on(&host);
+    send(&host, "a", "pass", json!(0)).await;
+    watch.expect(&noted("a", "pass 0")).await;
+    send(&host, "none", "fence", json!(0)).await;
+    watch.refuse(&event("custom").of("b"), &noted("none", "fence 0")).await;
+    store.turns(Turns::Commit);
+    watch.expect(&noted("b", "n 1 from a")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_without_durability_does_not_wait_for_the_store() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.turns(Turns::Hold);
+    kit::expect(&host, noted("a", "pass 0"), send(&host, "a", "pass", json!(0))).await;
+    for n in 0..10 {
+        ask(&host, "none", "k", json!(n)).await.expect("a reply");
+    }
+    store.turns(Turns::Commit);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_fails_undoes_its_turns_and_they_come_again_in_order() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.turns(Turns::NoRoom);
+    let mut watch = Watch::on(&host);
+    for n in 0..20 {
+        send(&host, "a", "n", json!(n)).await;
+    }
+    send(&host, "a", "pass", json!(0)).await;
+    watch.expect_times(3, &event("commit.failed").of("a")).await;
+    send(&host, "none", "fence", json!(0)).await;
+    watch.refuse(&event("custom").of("b"), &noted("none", "fence 0")).await;
+    store.turns(Turns::Commit);
+    watch.expect(&noted("b", "n 1 from a")).await;
+    let mut expected: Vec<_> = (0..20).map(|n| format!("n {n}")).collect();
+    expected.push("pass 0".to_owned());
+    assert_eq!(came(&host, "a").await, expected, "no attempt is counted, nothing is doubled");
+    assert_eq!(came(&host, "b").await, ["n 1 from a"]);
+    assert!(host.dead_letters(10).expect("dead letters").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_disk_takes_the_hive_down_and_says_why() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.turns(Turns::Break);
+    kit::expect(&host, event("hive.down"), send(&host, "a", "n", json!(0))).await;
+    let reason = host.ended().await.to_string();
+    assert!(reason.contains("the store failed"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_cannot_be_read_is_an_exit_and_never_a_fresh_start() {
+    let store = FaultyStore::default();
+    let mut draft = draft();
+    draft.spec.root.intensity = 1;
+    let host = draft.builder().store(Arc::new(store.clone())).start().await.expect("the hive starts");
+    send(&host, "a", "n", json!(1)).await;
+    fence(&host, "a").await;
+    store.unreadable(true);
+    let mut watch = Watch::on(&host);
+    let never_read = json!([{"do": "get", "key": "never read before"}]);
+    let _ = host.send("a", "do", never_read.to_string().into(), Default::default()).await;
+    watch.expect(&exited("a", "state-unreadable")).await;
+    // Its restart cannot read it either, so its supervisor gives up, and nothing was overwritten.
+    watch.expect(&event("supervisor.escalated")).await;
+    host.ended().await;
+    drop(host);
+    store.unreadable(false);
+    let host = on(&store).await;
+    let lines = history(&host, "a").await;
+    assert_eq!(lines[..3], ["start fresh", "n 1", "fence 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_of_another_shape_is_an_error_for_an_operator_and_never_a_fresh_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = Draft::new().agent("a", "counter", Durability::Full).start_in(dir.path()).await;
+    assert_eq!(ask(&host, "a", "add", json!({"by": 3})).await.expect("a reply"), json!(3));
+    host.shutdown().await;
+    drop(host);
+    // The same agent, of a plugin that knows nothing of what is stored.
+    let other = Draft::new().agent("a", "puppet", Durability::Full);
+    let error = other.builder().data_dir(dir.path()).start().await.err().expect("a failure");
+    assert_eq!(error.code(), "E_START_FAILED");
+    let text = error.to_string();
+    assert!(text.contains("agent a") && text.contains("stored state"), "{text}");
+    let host = Draft::new().agent("a", "counter", Durability::Full).start_in(dir.path()).await;
+    assert_eq!(ask(&host, "a", "get", Value::Null).await.expect("a reply"), json!(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_host_on_the_same_data_directory_is_refused_and_told_who_has_it() {
+    let host = draft().run().await;
+    let error = draft().builder().data_dir(host.dir()).start().await.err().expect("a lock");
+    assert_eq!(error.code(), "E_STORE_LOCKED");
+    let text = error.to_string();
+    assert!(text.contains(&std::process::id().to_string()), "{text}");
+    assert!(ask(&host, "a", "k", json!(0)).await.is_ok(), "the first one goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_directory_that_cannot_be_used_is_refused_with_its_path() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, b"not a directory").expect("a file");
+    for path in
+        [file.clone(), file.join("below"), dir.path().join("no").join("such").join("parent"), "/proc/skep".into()]
+    {
+        let error = draft().builder().data_dir(&path).start().await.err().expect("a refusal");
+        assert_eq!(error.code(), "E_STORE_DIR", "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn durability_without_a_data_directory_is_refused() {
+    let error = draft().builder().start().await.err().expect("a refusal");
+    assert_eq!(error.code(), "E_HIVE_INVALID");
+    let text = error.to_string();
+    assert!(text.contains("agent a: durability full needs a data directory") && text.contains("agent b"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_instances_of_durable_agents_are_only_a_cache() {
+    let mut draft = Draft::new();
+    for n in 0..12 {
+        draft = draft.puppet(&format!("p{n}"), Durability::Process, json!({}));
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = draft.builder().data_dir(dir.path()).live_instances_max(4).start().await.expect("the hive starts");
+    for round in 0..3 {
+        for n in 0..12 {
+            ask(&host, &format!("p{n}"), "n", json!(round)).await.expect("a reply");
+        }
+    }
+    for n in 0..12 {
+        assert_eq!(history(&host, &format!("p{n}")).await, ["start fresh", "n 0", "n 1", "n 2"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_is_dropped_after_every_turn_loses_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let draft = Draft::new().puppet("a", Durability::Process, json!({"hold": [{"do": "later"}]}));
+    let builder = draft.builder().data_dir(dir.path()).drop_instances(true);
+    let host = builder.start().await.expect("the hive starts");
+    kit::expect(&host, noted("a", "hold 0"), send(&host, "a", "hold", json!(0))).await;
+    let held = host.ask("a", "hold", "1".into(), Default::default());
+    let answered = async {
+        kit::Watch::on(&host).expect(&noted("a", "hold 1")).await;
+        told(&host, "a", json!([{"do": "answer", "body": "kept"}])).await
+    };
+    let (reply, _) = tokio::join!(held, answered);
+    assert_eq!(reply.expect("a reply").as_ref(), b"\"kept\"");
+    assert!(host.inspect("a").expect("an agent").memory_bytes.is_none(), "there is no instance between turns");
+    assert_eq!(history(&host, "a").await, ["start fresh", "hold 0", "hold 1"]);
+}

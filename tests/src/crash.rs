@@ -1,0 +1,269 @@
+//! The kill harness: a durable workload on a real host that is killed at random moments and started again, clients that
+//! send again what was not acknowledged, and a model that says what must be there in the end.
+//!
+//! The workload is that of the fixture `relay`: each client sends numbers to a relay of its own, by turns as a message and
+//! as an ask; relays pass them on, ask each other and set timers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use skep::api::types::{DeadLetter, List, MessageQuery, SwapRequest};
+use skep::client::{Connection, Outgoing};
+use skep::failure::Failure;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::chance::Chance;
+use crate::guests::{component, variant};
+use crate::process::Process;
+
+/// Relays, each with a client.
+const RELAYS: usize = 4;
+/// At most so many acknowledgements pass between two kills, and at most so much time.
+const ACKS_BETWEEN_MAX: u64 = 60;
+const TIME_BETWEEN_MAX_MS: u64 = 120;
+/// How long an ask waits: far longer than a host takes to come back.
+const ASK_MS: u64 = 60_000;
+
+/// What is to be done to the host.
+pub struct Plan {
+    /// How often it is killed.
+    pub kills: u32,
+    /// Whether swaps are under way at the kills.
+    pub swaps: bool,
+}
+
+/// What came of it.
+pub struct Outcome {
+    /// Messages that were acknowledged, all clients together.
+    pub acknowledged: u64,
+    /// The longest start after a kill.
+    pub slowest_start: Duration,
+    /// Swaps that had begun when the host was killed.
+    pub swaps_begun: u32,
+}
+
+struct Shared {
+    data: PathBuf,
+    /// Counts the starts of the host.
+    starts: watch::Sender<u64>,
+    acked: watch::Sender<u64>,
+    done: AtomicBool,
+    swaps_begun: AtomicU64,
+}
+
+fn name(relay: usize) -> String {
+    format!("relay-{}", relay % RELAYS)
+}
+
+fn manifest() -> String {
+    let path = component("relay");
+    let mut text = format!("[hive]\nname = \"kill\"\n\n[plugin.relay]\npath = {:?}\n", path.display().to_string());
+    for relay in 0..RELAYS {
+        let durability = ["full", "process"][relay % 2];
+        let (next, peer) = (name(relay + 1), name(relay + 2));
+        text.push_str(&format!(
+            "\n[agent.{}]\nplugin = \"relay\"\ndurability = \"{durability}\"\n\
+             config = {{ next = \"{next}\", peer = \"{peer}\" }}\n\
+             grants = {{ channels = [\"events\"], send_to = [\"relay-*\"] }}\n",
+            name(relay)
+        ));
+    }
+    text
+}
+
+/// Runs the workload, kills its host as planned, and holds what is there in the end against what was acknowledged.
+pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("hive.toml");
+    std::fs::write(&file, manifest()).expect("a manifest");
+    let shared = Arc::new(Shared {
+        data: dir.path().join("data"),
+        starts: watch::Sender::new(0),
+        acked: watch::Sender::new(0),
+        done: AtomicBool::new(false),
+        swaps_begun: AtomicU64::new(0),
+    });
+    let mut process = Process::up(&file, &shared.data).await;
+    shared.starts.send_replace(1);
+    let clients: Vec<_> = (0..RELAYS).map(|relay| tokio::spawn(client(shared.clone(), relay))).collect();
+    let versions: Vec<PathBuf> = (1..=2).map(|mark| variant("relay", dir.path(), mark)).collect();
+    let mut slowest_start = Duration::ZERO;
+    for kill in 0..plan.kills {
+        some_moment(&shared, &mut chance).await;
+        if plan.swaps {
+            let version = versions[kill as usize % versions.len()].clone();
+            tokio::spawn(swap(shared.clone(), version));
+            some_moment(&shared, &mut chance).await;
+        }
+        process.kill().await;
+        let (started, took) = start_again(&file, &shared.data, &mut chance).await;
+        process = started;
+        slowest_start = slowest_start.max(took);
+        shared.starts.send_modify(|starts| *starts += 1);
+    }
+    shared.done.store(true, Ordering::SeqCst);
+    let mut sent = Vec::new();
+    for client in clients {
+        sent.push(client.await.expect("a client that ends well"));
+    }
+    hold_against(&shared, &sent).await;
+    Outcome {
+        acknowledged: sent.iter().sum(),
+        slowest_start,
+        swaps_begun: u32::try_from(shared.swaps_begun.load(Ordering::SeqCst)).expect("few"),
+    }
+}
+
+/// After some acknowledgements or some time, whichever comes first.
+async fn some_moment(shared: &Shared, chance: &mut Chance) {
+    let mut acked = shared.acked.subscribe();
+    let target = *acked.borrow() + 1 + chance.below(ACKS_BETWEEN_MAX);
+    let time = Duration::from_micros(chance.below(TIME_BETWEEN_MAX_MS * 1_000));
+    // Either will do: the moment is meant to be any.
+    let _ = tokio::time::timeout(time, acked.wait_for(|acked| *acked >= target)).await;
+}
+
+/// Starts the host; now and then it is killed while it starts.
+async fn start_again(manifest: &Path, data: &Path, chance: &mut Chance) -> (Process, Duration) {
+    while chance.once_in(4) {
+        let mut process = Process::spawn(manifest, data);
+        let time = Duration::from_micros(chance.below(60_000));
+        // It may be ready before; it is killed all the same.
+        let _ = tokio::time::timeout(time, process.ready()).await;
+        process.kill().await;
+    }
+    let began = Instant::now();
+    let process = Process::up(manifest, data).await;
+    (process, began.elapsed())
+}
+
+/// Sends numbers until it is told to stop; says how many were acknowledged, which is all that it has sent.
+async fn client(shared: Arc<Shared>, relay: usize) -> u64 {
+    let mut line = Line { shared: &shared, connection: None };
+    let mut n = 0;
+    while !shared.done.load(Ordering::SeqCst) {
+        n += 1;
+        line.post(relay, n).await;
+        shared.acked.send_modify(|acked| *acked += 1);
+    }
+    n
+}
+
+/// A message and how it is given.
+struct Request {
+    agent: String,
+    asks: bool,
+    message: Outgoing,
+}
+
+/// A client's way to the host, whichever process that is.
+struct Line<'a> {
+    shared: &'a Shared,
+    /// With the start of the host that it was made to.
+    connection: Option<(u64, Connection)>,
+}
+
+impl Line<'_> {
+    /// Sends a number until it is acknowledged.
+    async fn post(&mut self, relay: usize, n: u64) {
+        let (agent, asks) = (name(relay), !n.is_multiple_of(2));
+        let message = outgoing("post", &json!({ "n": n }), Some(&format!("{agent} {n}")));
+        let reply = self.until_done(&Request { agent, asks, message }).await;
+        assert!(!asks || reply == n.to_string().as_bytes(), "the reply to another message: {reply:?}");
+    }
+
+    async fn until_done(&mut self, request: &Request) -> Bytes {
+        loop {
+            let start = *self.shared.starts.borrow();
+            match self.try_once(start, request).await {
+                Ok(reply) => return reply,
+                Err(failure) => self.wait_for_another(start, &failure).await,
+            }
+        }
+    }
+
+    /// The host is gone: the next one is waited for. Any other failure is none that a kill explains.
+    async fn wait_for_another(&mut self, start: u64, failure: &Failure) {
+        let gone = ["E_HOST_GONE", "E_HOST_UNREACHABLE"].contains(&&*failure.code);
+        assert!(gone, "a host that runs refuses: {} {}\n{}", failure.code, failure.message, self.shown().await);
+        self.connection = None;
+        let mut starts = self.shared.starts.subscribe();
+        let next = tokio::time::timeout(crate::kit::LIMIT, starts.wait_for(|now| *now > start)).await;
+        assert!(next.is_ok(), "the host does not answer: {}", failure.message);
+    }
+
+    /// All relays as the host shows them, for messages.
+    async fn shown(&self) -> String {
+        let mut shown = String::new();
+        for relay in 0..RELAYS {
+            let Ok(mut connection) = Connection::open(&self.shared.data).await else { break };
+            let detail: Result<Value, Failure> = connection.get(&format!("/v1/agents/{}", name(relay))).await;
+            shown.push_str(&detail.map_or_else(|failure| failure.message, |detail| format!("{detail}\n")));
+        }
+        shown
+    }
+
+    async fn try_once(&mut self, start: u64, request: &Request) -> Result<Bytes, Failure> {
+        if self.connection.as_ref().is_none_or(|(of, _)| *of != start) {
+            self.connection = Some((start, Connection::open(&self.shared.data).await?));
+        }
+        let (_, connection) = self.connection.as_mut().expect("a connection");
+        if request.asks {
+            connection.ask(&request.agent, &request.message).await
+        } else {
+            connection.send(&request.agent, &request.message).await.map(|_| Bytes::new())
+        }
+    }
+}
+
+fn outgoing(kind: &str, body: &Value, client_id: Option<&str>) -> Outgoing {
+    let query = MessageQuery {
+        kind: kind.to_owned(),
+        channel: None,
+        client_id: client_id.map(str::to_owned),
+        timeout_ms: Some(ASK_MS),
+    };
+    Outgoing { query, headers: Vec::new(), body: Bytes::from(body.to_string()) }
+}
+
+/// Begins a swap. Nobody waits for it: the host will be killed.
+async fn swap(shared: Arc<Shared>, version: PathBuf) {
+    let Ok(mut connection) = Connection::open(&shared.data).await else { return };
+    shared.swaps_begun.fetch_add(1, Ordering::SeqCst);
+    let request = SwapRequest { target: "relay".to_owned(), file: version.display().to_string() };
+    let swapped: Result<Value, Failure> = connection.post("/v1/swap", &request).await;
+    if let Err(failure) = swapped {
+        let expected = ["E_HOST_GONE", "E_HOST_UNREACHABLE", "E_SWAP_IN_PROGRESS", "E_HOST_STOPPING"];
+        assert!(expected.contains(&&*failure.code), "a swap fails: {} {}", failure.code, failure.message);
+    }
+}
+
+/// Everything that was acknowledged is there, once, in its order; and all that follows from it has happened, once.
+async fn hold_against(shared: &Shared, sent: &[u64]) {
+    let mut line = Line { shared, connection: None };
+    for relay in 0..RELAYS {
+        let before = (relay + RELAYS - 1) % RELAYS;
+        let (own, passed) = (sent[relay], sent[before]);
+        let wanted = json!({"line": name(before), "last": passed});
+        let (agent, message) = (name(relay), outgoing("settled", &wanted, None));
+        let reply = line.until_done(&Request { agent: agent.clone(), asks: true, message }).await;
+        let report: Value = serde_json::from_slice(&reply).expect("a report");
+        let (of_client, of_relay) = ("outside".to_owned(), name(before));
+        let in_order = |last: u64| json!({"last": last, "out_of_order": 0});
+        let expected = json!({
+            "lines": { &of_client: in_order(own), &of_relay: in_order(passed) },
+            "keys": { &of_client: own, &of_relay: passed },
+            "asked": own / 3, "confirmed": own / 3, "unconfirmed": 0,
+            "timers_set": own / 5, "timers_rung": own / 5,
+        });
+        assert_eq!(report, expected, "{agent}: {own} from its client, {passed} from {of_relay}");
+    }
+    let mut connection = Connection::open(&shared.data).await.expect("a connection");
+    let letters: List<DeadLetter> = connection.get("/v1/dead-letters").await.expect("a list");
+    assert!(letters.items.is_empty(), "{:?}", letters.items);
+}
