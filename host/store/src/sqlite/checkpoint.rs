@@ -100,7 +100,7 @@ impl Drop for Checkpointer {
 }
 
 fn serve(connection: &Connection, shared: &Shared) {
-    while shared.signal.wait() {
+    while shared.signal.wait() && shared.fatal.get().is_none() {
         let begun = Instant::now();
         match checkpoint(connection, shared) {
             Ok(held) => shared.count_checkpoint(begun.elapsed(), held),

@@ -59,7 +59,7 @@ impl Default for SqliteOptions {
         Self {
             create: true,
             cache_bytes_max: 16 << 20,
-            log_bytes_soft_max: std::env::var("SOFT").ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(32) << 20,
+            log_bytes_soft_max: 32 << 20,
             log_bytes_hard_max: 128 << 20,
             readers: 2,
             busy_max: Duration::from_secs(5),

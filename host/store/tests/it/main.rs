@@ -5,6 +5,7 @@
 mod alike;
 mod beside;
 mod child;
+mod control;
 mod crash;
 mod damage;
 mod faults;
