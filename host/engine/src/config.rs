@@ -1,12 +1,18 @@
 //! The one place where wasmtime is configured: the same for compiling and for running. What is not needed is off: threads,
 //! garbage collection, exceptions and component-model async are not even built in.
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
 /// How much of the host's own stack a turn may use for the guest, in bytes.
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// A turn's whole stack; what the guest does not use is the host functions'. In bytes.
 const STACK_BYTES: usize = 2 << 20;
+
+/// What of a memory is cleared in place when its slot is free, not given back to the system, in bytes: with the kernel's
+/// help only what was written, which halves the time to start an agent. A free slot keeps no more than that.
+const MEMORY_KEPT_BYTES: usize = 64 << 10;
+/// The same for a table, in bytes.
+const TABLE_KEPT_BYTES: usize = 4 << 10;
 
 /// What a component is compiled and run as: it decides the sizes of the pool. Part of the key of compiled code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +106,9 @@ fn pooling(caps: Caps, live_max: u32) -> PoolingAllocationConfig {
         .max_memories_per_module(caps.memories)
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
-        .table_elements(caps.table_elements as usize);
+        .table_elements(caps.table_elements as usize)
+        .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
+        .table_keep_resident(TABLE_KEPT_BYTES)
+        .pagemap_scan(Enabled::Auto);
     pooling
 }
