@@ -6,7 +6,7 @@ use skep_core::spec::{AgentSpec, Durability};
 use skep_runtime::{Host, SendOptions};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
-use skep_tests::puppet::{came, json_body, noted, send, told};
+use skep_tests::puppet::{ask, came, json_body, noted, send, told};
 
 async fn send_on(host: &Host, channel: Channel, kind: &str) {
     let options = SendOptions { channel: Some(channel), ..SendOptions::default() };
@@ -43,6 +43,31 @@ async fn order_holds_per_sender_and_receiver_in_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_holds_per_sender_and_receiver_when_durable() {
     order_holds(Durability::Full).await;
+}
+
+/// Agents whose turns are woken from two sides at once, and run ahead of their commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_holds_while_turns_run_ahead_of_their_commits() {
+    let count = 400;
+    let names = ["r0", "r1", "r2"];
+    let draft = (0..3).fold(Draft::new(), |draft, at| {
+        let config = json!({"next": names[(at + 1) % 3], "peer": names[(at + 2) % 3]}).to_string();
+        draft.agent_with(names[at], "relay", Durability::Process, |spec| spec.config_json = config)
+    });
+    let host = draft.run().await;
+    let client = async |agent: &str| {
+        for n in 1..=count {
+            send(&host, agent, "post", json!({ "n": n })).await;
+        }
+    };
+    tokio::join!(client("r0"), client("r1"), client("r2"));
+    for at in 0..3 {
+        let before = names[(at + 2) % 3];
+        let settled = ask(&host, names[at], "settled", json!({"line": before, "last": count})).await;
+        let lines = settled.expect("a report")["lines"].clone();
+        let in_order = json!({"last": count, "out_of_order": 0});
+        assert_eq!(lines, json!({"outside": in_order, before: in_order}), "{}", names[at]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

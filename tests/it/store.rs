@@ -8,11 +8,14 @@ use skep_runtime::Host;
 use skep_tests::faulty::{FaultyStore, Turns};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event, exited};
-use skep_tests::puppet::{ask, came, history, noted, send, told};
+use skep_tests::puppet::{ask, came, history, noted, send, told, try_send};
 
 /// `a` passes on what it gets to `b`, both durable; `none` has no durability.
 fn draft() -> Draft {
-    let pass = json!({"pass": [{"do": "put", "key": "passed", "value": 1}, {"do": "send", "to": "b", "kind": "n", "body": 1}]});
+    let pass = json!({"pass": [
+        {"do": "put", "key": "passed", "value": 1},
+        {"do": "send", "to": "b", "kind": "n", "body": 1},
+    ]});
     Draft::new().puppet("a", Durability::Full, pass).puppet("b", Durability::Full, json!({})).puppet(
         "none",
         Durability::None,
@@ -58,22 +61,37 @@ async fn an_agent_without_durability_does_not_wait_for_the_store() {
 async fn a_commit_that_fails_undoes_its_turns_and_they_come_again_in_order() {
     let store = FaultyStore::default();
     let host = on(&store).await;
-    store.turns(Turns::NoRoom);
     let mut watch = Watch::on(&host);
+    send(&host, "a", "busy", json!(0)).await;
+    watch.expect(&noted("a", "busy 0")).await;
     for n in 0..20 {
         send(&host, "a", "n", json!(n)).await;
     }
     send(&host, "a", "pass", json!(0)).await;
+    store.turns(Turns::NoRoom);
     watch.expect_times(3, &event("commit.failed").of("a")).await;
-    send(&host, "none", "fence", json!(0)).await;
-    watch.refuse(&event("custom").of("b"), &noted("none", "fence 0")).await;
+    told(&host, "none", json!([{"do": "once", "name": "t", "ms": 50}])).await;
+    watch.refuse(&event("custom").of("b"), &noted("none", "timer t")).await;
     store.turns(Turns::Commit);
     watch.expect(&noted("b", "n 1 from a")).await;
-    let mut expected: Vec<_> = (0..20).map(|n| format!("n {n}")).collect();
+    let mut expected = vec!["busy 0".to_owned()];
+    expected.extend((0..20).map(|n| format!("n {n}")));
     expected.push("pass 0".to_owned());
     assert_eq!(came(&host, "a").await, expected, "no attempt is counted, nothing is doubled");
     assert_eq!(came(&host, "b").await, ["n 1 from a"]);
     assert!(host.dead_letters(10).expect("dead letters").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_to_who_sends_and_is_no_reason_to_end() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.all(Turns::NoRoom);
+    let error = try_send(&host, "a", "n", json!(0)).await.expect_err("no room on the disk");
+    assert_eq!(error.code(), "E_STORE_NO_ROOM", "{error}");
+    store.all(Turns::Commit);
+    fence(&host, "a").await;
+    assert_eq!(came(&host, "a").await, ["fence 0"], "what was not acknowledged has not happened");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,8 +202,9 @@ async fn an_instance_that_is_dropped_after_every_turn_loses_nothing() {
     let host = builder.start().await.expect("the hive starts");
     kit::expect(&host, noted("a", "hold 0"), send(&host, "a", "hold", json!(0))).await;
     let held = host.ask("a", "hold", "1".into(), Default::default());
+    let mut watch = Watch::on(&host);
     let answered = async {
-        kit::Watch::on(&host).expect(&noted("a", "hold 1")).await;
+        watch.expect(&noted("a", "hold 1")).await;
         told(&host, "a", json!([{"do": "answer", "body": "kept"}])).await
     };
     let (reply, _) = tokio::join!(held, answered);

@@ -32,6 +32,8 @@ struct Shared {
 
 struct Mode {
     turns: Turns,
+    /// The same for every other commit.
+    others: Turns,
     /// Reads of state fail.
     unreadable: bool,
     refused: u64,
@@ -39,7 +41,7 @@ struct Mode {
 
 impl Default for FaultyStore {
     fn default() -> Self {
-        let mode = Mode { turns: Turns::Commit, unreadable: false, refused: 0 };
+        let mode = Mode { turns: Turns::Commit, others: Turns::Commit, unreadable: false, refused: 0 };
         Self(Arc::new(Shared { store: MemoryStore::new(), mode: Mutex::new(mode), changed: Condvar::new() }))
     }
 }
@@ -49,6 +51,12 @@ impl FaultyStore {
     pub fn turns(&self, turns: Turns) {
         self.0.mode.lock().expect("a mode").turns = turns;
         self.0.changed.notify_all();
+    }
+
+    /// From now on, with every commit.
+    pub fn all(&self, what: Turns) {
+        self.0.mode.lock().expect("a mode").others = what;
+        self.turns(what);
     }
 
     /// Whether state can be read from now on.
@@ -72,19 +80,20 @@ impl FaultyStore {
 impl Store for FaultyStore {
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let of_turn = commit.writes.iter().any(|write| matches!(write, Write::TakeMessage { .. }));
+        let mut mode = self.0.mode.lock().expect("a mode");
         if of_turn {
-            let mode = self.0.mode.lock().expect("a mode");
-            let mut mode = self.0.changed.wait_while(mode, |mode| mode.turns == Turns::Hold).expect("a mode");
-            let refusal = match mode.turns {
-                Turns::NoRoom => Some(Error::NoRoom("as a test has told it".to_owned())),
-                Turns::Break => Some(Error::Fatal("as a test has told it".to_owned())),
-                Turns::Commit | Turns::Hold => None,
-            };
-            if let Some(error) = refusal {
-                mode.refused += 1;
-                return Err(error);
-            }
+            mode = self.0.changed.wait_while(mode, |mode| mode.turns == Turns::Hold).expect("a mode");
         }
+        let refusal = match if of_turn { mode.turns } else { mode.others } {
+            Turns::NoRoom => Some(Error::NoRoom("as a test has told it".to_owned())),
+            Turns::Break => Some(Error::Fatal("as a test has told it".to_owned())),
+            Turns::Commit | Turns::Hold => None,
+        };
+        if let Some(error) = refusal {
+            mode.refused += 1;
+            return Err(error);
+        }
+        drop(mode);
         self.0.store.commit(commit)
     }
 

@@ -153,6 +153,13 @@ impl Mailbox {
         self.take(BatchRoom { messages_max: u32::MAX, bytes_max: u64::MAX })
     }
 
+    /// Whether an eighth of the room is free: whoever waits for a place is told of many at once, not of each.
+    pub fn is_roomy(&self) -> bool {
+        let (messages_max, bytes_max) = (self.room.messages_max, self.room.bytes_max);
+        self.waiting.saturating_add(self.promised) <= messages_max - messages_max / 8
+            && self.waiting_bytes.saturating_add(self.promised_bytes) <= bytes_max - bytes_max / 8
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
@@ -254,6 +261,17 @@ mod tests {
         mailbox.give_back_ahead(70, 700);
         assert_eq!(mailbox.promised(), 30);
         assert_eq!(mailbox.reserve_ahead(1, 2 << 20), 0);
+    }
+
+    #[test]
+    fn it_is_roomy_from_an_eighth_free() {
+        let mut mailbox = mailbox(16);
+        for _ in 0..15 {
+            mailbox.reserve(Channel::Events, 1).unwrap();
+        }
+        assert!(!mailbox.is_roomy());
+        mailbox.give_back(1);
+        assert!(mailbox.is_roomy());
     }
 
     #[test]

@@ -119,10 +119,14 @@ pub struct ChildRequest {
     pub owned: bool,
 }
 
-/// The books of one turn.
+/// The books of one turn. A turn is handed on many times; its books stay where they are.
 #[derive(Debug, Default)]
-pub struct Turn {
-    batch: Vec<BoxedMessage>,
+pub struct Turn(Box<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    /// Shared with whoever gives it to the guest, while the guest is inside.
+    batch: Arc<Vec<BoxedMessage>>,
     effects: Vec<Effect>,
     overlay: BTreeMap<Bytes, Option<Bytes>>,
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
@@ -176,8 +180,8 @@ pub struct Sealed {
 impl Turn {
     /// A turn over a batch. With `implied`, the only message is begun already.
     pub fn over(batch: Vec<BoxedMessage>, implied: bool) -> Self {
-        let mut turn = Self { batch, ..Self::default() };
-        if implied && turn.batch.len() == 1 {
+        let mut turn = Self(Box::new(Books { batch: Arc::new(batch), ..Books::default() }));
+        if implied && turn.0.batch.len() == 1 {
             turn.mark(0);
         }
         turn
@@ -186,34 +190,41 @@ impl Turn {
     /// A turn without messages: `start`, `migrate`, `stop`. `cause` is what its ids are derived from; none: it may
     /// read but not send.
     pub fn alone(cause: Option<MessageId>, accepted_ns: u64) -> Self {
-        Self { own_cause: cause, accepted_ns, ..Self::default() }
+        Self(Box::new(Books { own_cause: cause, accepted_ns, ..Books::default() }))
     }
 
     /// The batch.
     pub fn batch(&self) -> &[BoxedMessage] {
-        &self.batch
+        &self.0.batch
+    }
+
+    /// The batch, to be held while the turn itself is with the guest. Who still holds it when the turn is sealed costs a
+    /// copy.
+    pub fn shared_batch(&self) -> Arc<Vec<BoxedMessage>> {
+        Arc::clone(&self.0.batch)
     }
 
     /// The message that was begun last.
     pub fn current(&self) -> Option<&Message> {
-        self.marks.last().and_then(|mark| self.batch.get(mark.index as usize)).map(AsRef::as_ref)
+        self.0.marks.last().and_then(|mark| self.0.batch.get(mark.index as usize)).map(AsRef::as_ref)
     }
 
     /// The cause of what is asked for now.
     pub fn cause(&self) -> Option<MessageId> {
-        self.current().map(|message| message.id).or(self.own_cause)
+        self.current().map(|message| message.id).or(self.0.own_cause)
     }
 
     /// The cause of what may be asked for now: none before `begin`, and none after a refusal, which nothing follows.
     pub fn acting_cause(&self) -> Option<MessageId> {
-        let refused = self.marks.last().zip(self.refused.last()).is_some_and(|(mark, (index, _))| mark.index == *index);
+        let refused =
+            self.0.marks.last().zip(self.0.refused.last()).is_some_and(|(mark, (index, _))| mark.index == *index);
         if refused { None } else { self.cause() }
     }
 
     /// When the host took what is the cause now.
     pub fn accepted_ns(&self) -> u64 {
         self.current().map_or_else(
-            || self.batch.first().map_or(self.accepted_ns, |message| message.accepted_ns),
+            || self.0.batch.first().map_or(self.0.accepted_ns, |message| message.accepted_ns),
             |message| message.accepted_ns,
         )
     }
@@ -225,19 +236,19 @@ impl Turn {
 
     /// The id of the next effect of this cause; none if nothing may be asked for now.
     pub fn next_id(&mut self, lineage: Lineage) -> Option<MessageId> {
-        let id = MessageId::derive(self.acting_cause()?, lineage, self.ordinal);
-        self.ordinal = self.ordinal.wrapping_add(1);
+        let id = MessageId::derive(self.acting_cause()?, lineage, self.0.ordinal);
+        self.0.ordinal = self.0.ordinal.wrapping_add(1);
         Some(id)
     }
 
     /// From here on everything belongs to the message at `index`.
     pub fn begin(&mut self, index: u32) -> Result<(), OutOfOrder> {
-        let last = self.marks.last().map(|mark| mark.index);
+        let last = self.0.marks.last().map(|mark| mark.index);
         // An implied begin of a batch of one may be said again before anything was asked for.
-        if last == Some(index) && self.ordinal == 0 && self.undo.is_empty() && self.batch.len() == 1 {
+        if last == Some(index) && self.0.ordinal == 0 && self.0.undo.is_empty() && self.0.batch.len() == 1 {
             return Ok(());
         }
-        if index as usize >= self.batch.len() || last.is_some_and(|last| index <= last) {
+        if index as usize >= self.0.batch.len() || last.is_some_and(|last| index <= last) {
             return Err(OutOfOrder::Begin(index));
         }
         self.take_back_refused();
@@ -247,7 +258,7 @@ impl Turn {
 
     /// What was asked for after a refusal, before the next `begin`, has no cause that stands: it does not leave.
     fn take_back_refused(&mut self) {
-        if let (Some(mark), Some((refused, _))) = (self.marks.last().copied(), self.refused.last())
+        if let (Some(mark), Some((refused, _))) = (self.0.marks.last().copied(), self.0.refused.last())
             && mark.index == *refused
         {
             self.take_back(mark);
@@ -255,86 +266,89 @@ impl Turn {
     }
 
     fn mark(&mut self, index: u32) {
-        self.ordinal = 0;
-        self.marks.push(Mark { index, effects: self.effects.len(), undo: self.undo.len() });
+        self.0.ordinal = 0;
+        let (effects, undo) = (self.0.effects.len(), self.0.undo.len());
+        self.0.marks.push(Mark { index, effects, undo });
     }
 
     /// Takes back what was asked for since `begin(index)`.
     pub fn refuse(&mut self, index: u32, why: Refusal) -> Result<(), OutOfOrder> {
-        let mark = self.marks.last().copied().filter(|mark| mark.index == index).ok_or(OutOfOrder::Refuse(index))?;
-        if self.refused.last().is_some_and(|(last, _)| *last == index) {
+        let mark = self.0.marks.last().copied().filter(|mark| mark.index == index).ok_or(OutOfOrder::Refuse(index))?;
+        if self.0.refused.last().is_some_and(|(last, _)| *last == index) {
             return Err(OutOfOrder::Refuse(index));
         }
         self.take_back(mark);
-        self.refused.push((index, why));
+        self.0.refused.push((index, why));
         Ok(())
     }
 
     fn take_back(&mut self, mark: Mark) {
-        self.undone.extend(self.effects.drain(mark.effects.min(self.effects.len())..));
-        while self.undo.len() > mark.undo {
-            let Some((key, before)) = self.undo.pop() else { break };
+        let books = self.0.as_mut();
+        books.undone.extend(books.effects.drain(mark.effects.min(books.effects.len())..));
+        while books.undo.len() > mark.undo {
+            let Some((key, before)) = books.undo.pop() else { break };
             match before {
-                Some(value) => self.overlay.insert(key, value),
-                None => self.overlay.remove(&key),
+                Some(value) => books.overlay.insert(key, value),
+                None => books.overlay.remove(&key),
             };
         }
     }
 
     /// Adds an effect under the cause that is current.
     pub fn push(&mut self, effect: Effect) {
-        self.effects.push(effect);
+        self.0.effects.push(effect);
     }
 
     /// What this turn has asked for so far.
     pub fn effects(&self) -> &[Effect] {
-        &self.effects
+        &self.0.effects
     }
 
     /// Writes a value, or removes the key.
     pub fn write(&mut self, key: Bytes, value: Option<Bytes>) {
-        let before = self.overlay.insert(key.clone(), value);
-        self.undo.push((key, before));
+        let before = self.0.overlay.insert(key.clone(), value);
+        self.0.undo.push((key, before));
     }
 
     /// What this turn has written under a key: `Some(None)` is a removal.
     pub fn written(&self, key: &[u8]) -> Option<&Option<Bytes>> {
-        self.overlay.get(key)
+        self.0.overlay.get(key)
     }
 
     /// What this turn has written, in the order of the keys.
     pub fn overlay(&self) -> &BTreeMap<Bytes, Option<Bytes>> {
-        &self.overlay
+        &self.0.overlay
     }
 
     /// The turn ended well, after `handled` messages from the front.
     pub fn seal(mut self, handled: u32) -> Result<Sealed, (OutOfOrder, Box<Self>)> {
-        if handled as usize > self.batch.len() {
+        if handled as usize > self.0.batch.len() {
             return Err((OutOfOrder::Handled(handled), Box::new(self)));
         }
         self.take_back_refused();
-        while let Some(mark) = self.marks.pop() {
+        while let Some(mark) = self.0.marks.pop() {
             if mark.index >= handled {
                 self.take_back(mark);
             }
         }
-        self.refused.retain(|(index, _)| *index < handled);
-        let rest = self.batch.split_off(handled as usize);
-        Ok(Sealed {
-            handled: self.batch,
-            rest,
-            effects: self.effects,
-            writes: self.overlay,
-            refused: self.refused,
-            undone: self.undone,
-        })
+        self.0.refused.retain(|(index, _)| *index < handled);
+        let Books { batch, effects, overlay, refused, undone, .. } = *self.0;
+        let mut batch = unshared(batch);
+        let rest = batch.split_off(handled as usize);
+        Ok(Sealed { handled: batch, rest, effects, writes: overlay, refused, undone })
     }
 
     /// The turn failed: its batch comes again, its effects are taken back.
     pub fn fail(mut self) -> (Vec<BoxedMessage>, Vec<Effect>) {
-        self.undone.append(&mut self.effects);
-        (self.batch, self.undone)
+        let books = self.0.as_mut();
+        books.undone.append(&mut books.effects);
+        let undone = std::mem::take(&mut books.undone);
+        (unshared(std::mem::take(&mut books.batch)), undone)
     }
+}
+
+fn unshared(batch: Arc<Vec<BoxedMessage>>) -> Vec<BoxedMessage> {
+    Arc::try_unwrap(batch).unwrap_or_else(|shared| shared.as_ref().clone())
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl<H: TurnHost> Ctx<H> {
     /// A turn begins.
     pub(crate) fn open(&mut self, turn: Turn) {
         self.turn = Some(turn);
-        self.began_ns = self.host.monotonic_ns();
+        self.began_ns = self.host.began_ns();
         self.wall_ns = None;
         self.cpu.restart();
         self.meter.take_exceeded();

@@ -56,6 +56,10 @@ pub trait TurnHost: Send + 'static {
     fn body_bytes_max(&self) -> u32;
     /// Monotonic nanoseconds.
     fn monotonic_ns(&self) -> u64;
+    /// When the running turn began, in monotonic nanoseconds, if the host has looked.
+    fn began_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
     /// Nanoseconds since 1970.
     fn wall_ns(&self) -> u64;
 

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use skep_core::event::What;
 use skep_core::turn::{OutOfOrder, Turn};
-use skep_core::{Digest, ExitReason, Message, Name};
+use skep_core::{BoxedMessage, Digest, ExitReason, Message, Name};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::Agent;
@@ -149,20 +148,22 @@ impl<H: TurnHost> Instance<H> {
 
     /// Calls `handle` with the batch of the turn. Bodies are copied once: into the guest's memory.
     pub async fn handle(&mut self, turn: Turn) -> Ended {
-        let told = match self.number(&turn) {
+        // Bodies are lowered from the batch itself, while the turn is inside.
+        let batch = turn.shared_batch();
+        let told = match self.number(&batch) {
             Ok(told) => told,
             Err(failure) => return Ended { turn, outcome: Err(failure), cpu_ticks: 0, yielded: false },
         };
         self.open(turn);
         let names: Vec<(u32, &str)> = told.iter().map(|(number, name)| (*number, name.as_str())).collect();
         let (one, many);
-        let messages: &[wit::Message<'_>] = match self.rows.as_slice() {
-            [row] => {
-                one = [row.lowered()];
+        let messages: &[wit::Message<'_>] = match (batch.as_slice(), self.rows.as_slice()) {
+            ([message], [row]) => {
+                one = [row.lowered(message)];
                 &one
             }
-            rows => {
-                many = rows.iter().map(Row::lowered).collect::<Vec<_>>();
+            (batch, rows) => {
+                many = batch.iter().zip(rows).map(|(message, row)| row.lowered(message)).collect::<Vec<_>>();
                 &many
             }
         };
@@ -221,16 +222,15 @@ impl<H: TurnHost> Instance<H> {
         Some(exceeded)
     }
 
-    /// Puts the batch into `rows`, in the guest's numbers; gives the names that the guest must be told. Bodies are shared,
-    /// not copied.
-    fn number(&mut self, turn: &Turn) -> Result<Vec<(u32, Name)>, Failure> {
+    /// Puts the numbers of the batch into `rows`; gives the names that the guest must be told.
+    fn number(&mut self, batch: &[BoxedMessage]) -> Result<Vec<(u32, Name)>, Failure> {
         let ctx = self.store.data_mut();
         let mut told = Vec::new();
         self.rows.clear();
         // What an idle instance keeps is small.
         self.rows.shrink_to(ROWS_KEPT_MAX);
-        self.rows.reserve_exact(turn.batch().len());
-        for message in turn.batch() {
+        self.rows.reserve_exact(batch.len());
+        for message in batch {
             let sender =
                 ctx.numbers.of_agent(message.sender, &ctx.host).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
             let kind = ctx.numbers.of_name(&message.kind).map_err(|halt| from_wasmtime(&halt.into(), 0))?;
@@ -239,45 +239,28 @@ impl<H: TurnHost> Instance<H> {
                     told.push((number, name));
                 }
             }
-            self.rows.push(Row::of(message, sender, kind));
+            self.rows.push(Row { sender, kind });
         }
         Ok(told)
     }
 }
 
-/// A message on its way into a guest.
+/// The numbers of a message on its way into a guest.
 struct Row {
-    id: (u64, u64),
     sender: u32,
     kind: u32,
-    channel: wit::Channel,
-    attempt: u32,
-    flags: wit::MessageFlags,
-    body: Bytes,
 }
 
 impl Row {
-    fn of(message: &Message, sender: u32, kind: u32) -> Self {
-        Self {
+    fn lowered<'a>(&self, message: &'a Message) -> wit::Message<'a> {
+        wit::Message {
             id: message.id.halves(),
-            sender,
-            kind,
+            sender: self.sender,
+            kind: self.kind,
             channel: convert::channel_to_wit(message.channel),
             attempt: message.failed_turns + 1,
             flags: convert::flags(message),
-            body: message.body.clone(),
-        }
-    }
-
-    fn lowered(&self) -> wit::Message<'_> {
-        wit::Message {
-            id: self.id,
-            sender: self.sender,
-            kind: self.kind,
-            channel: self.channel,
-            attempt: self.attempt,
-            flags: self.flags,
-            body: &self.body,
+            body: &message.body,
         }
     }
 }

@@ -32,6 +32,24 @@ pub(crate) struct CommitFailed {
     pub(crate) detail: String,
     /// Nothing more can be written until the host is started again.
     pub(crate) fatal: bool,
+    /// The disk is full, and what the system said.
+    pub(crate) no_room: Option<String>,
+}
+
+impl CommitFailed {
+    fn of(error: &StoreError) -> Self {
+        let no_room = if let StoreError::NoRoom(text) = error { Some(text.clone()) } else { None };
+        Self { detail: error.to_string(), fatal: matches!(error, StoreError::Fatal(_)), no_room }
+    }
+
+    /// For whoever waits for the commit.
+    pub(crate) fn into_error(self) -> StoreError {
+        match self.no_room {
+            Some(text) => StoreError::NoRoom(text),
+            None if self.fatal => StoreError::Fatal(self.detail),
+            None => StoreError::Invalid(self.detail),
+        }
+    }
 }
 
 /// A turn's part of a commit.
@@ -229,7 +247,8 @@ impl Shared {
             let void =
                 job.void.as_ref().is_some_and(|(cell, undoings)| cell.undoings.load(Ordering::Acquire) != *undoings);
             if void {
-                let undone = CommitFailed { detail: "an earlier turn was undone".to_owned(), fatal: false };
+                let undone =
+                    CommitFailed { detail: "an earlier turn was undone".to_owned(), fatal: false, no_room: None };
                 dones.push((job.done, Err(undone)));
                 continue;
             }
@@ -240,9 +259,7 @@ impl Shared {
         }
         let result = self.write(&commit);
         self.commits.fetch_add(1, Ordering::Relaxed);
-        let failed = result
-            .err()
-            .map(|error| CommitFailed { fatal: matches!(error, StoreError::Fatal(_)), detail: error.to_string() });
+        let failed = result.err().map(|error| CommitFailed::of(&error));
         self.failing.store(failed.is_some(), Ordering::Relaxed);
         if failed.is_some() {
             // Before the next group is written: what follows a turn that did not happen must not happen either.

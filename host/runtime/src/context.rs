@@ -24,7 +24,7 @@ use crate::cell::Cell;
 use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
-use crate::targets::{Targets, reserve_at};
+use crate::targets::{Targets, reserve_at, wait_at};
 
 /// See the module.
 pub(crate) struct TurnContext {
@@ -43,6 +43,7 @@ pub(crate) struct TurnContext {
     pub(crate) timers: u32,
     granted: Granted,
     targets: Targets,
+    began_ns: u64,
     /// Read once a turn; again where it matters.
     now_ns: u64,
 }
@@ -61,6 +62,7 @@ impl TurnContext {
             handles: 0,
             timers: 0,
             targets: Targets::default(),
+            began_ns: 0,
             now_ns: 0,
         }
     }
@@ -68,7 +70,7 @@ impl TurnContext {
     /// A turn begins.
     pub(crate) fn prepare(&mut self, turn: TurnId, now_ns: u64, batch: &[BoxedMessage]) {
         self.turn = turn;
-        self.now_ns = now_ns;
+        (self.began_ns, self.now_ns) = (now_ns, now_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
         self.calls.clear();
@@ -166,6 +168,10 @@ impl TurnHost for TurnContext {
         self.hive.clock.monotonic_ns()
     }
 
+    fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
     fn wall_ns(&self) -> u64 {
         self.hive.clock.wall_ns()
     }
@@ -218,12 +224,7 @@ impl TurnHost for TurnContext {
         }
         self.know(to, channel)?;
         let target = self.targets.cell(to).ok_or(SendError::Absent)?;
-        let wait = target.room.wait(|| match reserve_at(&target, channel, weight_bytes) {
-            Ok(false) => None,
-            Ok(true) => Some(Ok(())),
-            Err(error) => Some(Err(error)),
-        });
-        tokio::time::timeout(Duration::from_millis(wait_ms_max.into()), wait).await.unwrap_or(Err(SendError::Full))?;
+        wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
         }

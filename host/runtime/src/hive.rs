@@ -111,7 +111,7 @@ impl Hive {
         committer.submit(crate::commit::Job { writes, sync, void: None, done }, self.scheduler.is_quiet());
         match receiver.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failed)) => Err(skep_store::Error::Fatal(failed.detail)),
+            Ok(Err(failed)) => Err(failed.into_error()),
             Err(_) => Err(skep_store::Error::Fatal("the writer has ended".to_owned())),
         }
     }

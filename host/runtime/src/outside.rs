@@ -25,6 +25,7 @@ use crate::commit::{CommitFailed, Job};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{SeenEnd, SeenRecord, encode, id_key};
+use crate::targets::{reserve_at, wait_at};
 
 /// Ids of clients that are remembered; beyond it the oldest are forgotten before their window ends.
 const SEEN_MAX: usize = 1_000_000;
@@ -286,7 +287,7 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
     committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
     match receiver.await {
         Ok(Ok(())) => Ok(id),
-        Ok(Err(failed)) => Err(skep_store::Error::Fatal(failed.detail).into()),
+        Ok(Err(failed)) => Err(failed.into_error().into()),
         Err(_) => Err(Error::Stopping),
     }
 }
@@ -442,26 +443,13 @@ fn kind_of(text: &str) -> Result<Name, BadName> {
 /// Reserves a place, and waits for one if there is none.
 async fn reserve(cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Result<(), Error> {
     let fails = |cause| Error::Send { agent: cell.name.to_string(), cause };
-    let try_now = || {
-        let mut mind = cell.mind.lock();
-        if !mind.agent.gate().takes_messages() {
-            return Err(fails(SendError::Absent));
-        }
-        Ok(mind.agent.mailbox_mut().reserve(message.channel, weight_bytes).is_ok())
-    };
-    if try_now()? {
+    if reserve_at(cell, message.channel, weight_bytes).map_err(fails)? {
         return Ok(());
     }
     let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(message.channel).when_full else {
         return Err(fails(SendError::Full));
     };
-    let wait = cell.room.wait(|| match try_now() {
-        Ok(false) => None,
-        Ok(true) => Some(Ok(())),
-        Err(error) => Some(Err(error)),
-    });
-    let wait_max = Duration::from_millis(wait_ms_max.into());
-    tokio::time::timeout(wait_max, wait).await.unwrap_or_else(|_| Err(fails(SendError::Full)))
+    wait_at(cell, message.channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await.map_err(fails)
 }
 
 /// Looks a client's id up, and notes it if it is new.

@@ -2,6 +2,7 @@
 //! who sends much to one receiver does not lock its mailbox for each message. Never a decision about a grant.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_core::{AgentId, Channel, IdMap, SendError};
 
@@ -121,6 +122,25 @@ pub(crate) fn reserve_at(cell: &Cell, channel: Channel, weight_bytes: usize) -> 
         return Err(SendError::Absent);
     }
     Ok(mind.agent.mailbox_mut().reserve(channel, weight_bytes).is_ok())
+}
+
+/// Waits for a place, at most so long, and reserves it.
+pub(crate) async fn wait_at(
+    cell: &Cell,
+    channel: Channel,
+    weight_bytes: usize,
+    wait_max: Duration,
+) -> Result<(), SendError> {
+    let look = || match reserve_at(cell, channel, weight_bytes) {
+        Ok(false) => None,
+        Ok(true) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    };
+    match tokio::time::timeout(wait_max, cell.room.wait(look)).await {
+        Ok(reserved) => reserved,
+        // The bell is not rung for the last few places.
+        Err(_) => look().unwrap_or(Err(SendError::Full)),
+    }
 }
 
 fn bit(channel: Channel) -> u8 {

@@ -57,8 +57,14 @@ type Inside = Pin<Box<dyn Future<Output = Came> + Send>>;
 /// in the pool.
 pub(crate) fn run(hive: &Arc<Hive>, cell: &Arc<Cell>) {
     let undoings = cell.undoings.load(Ordering::Acquire);
-    let Some(batch) = cell.mind.lock().agent.begin_turn() else { return };
-    cell.room.ring();
+    let (batch, is_roomy) = {
+        let mut mind = cell.mind.lock();
+        let Some(batch) = mind.agent.begin_turn() else { return };
+        (batch, mind.agent.mailbox().is_roomy())
+    };
+    if is_roomy {
+        cell.room.ring();
+    }
     let began = Began { turn: cell.next_turn(), undoings, monotonic_ns: hive.clock.monotonic_ns() };
     let instance = cell.instance.lock().take();
     let mut inside: Inside = match instance {

@@ -152,7 +152,7 @@ impl Relay {
         let is_due = |m: &Settled| quiet && self.lines.get(&m.line).is_some_and(|line| line.last >= m.last);
         let (due, waiting) = self.waiting.drain(..).partition(|(_, m)| is_due(m));
         self.waiting = waiting;
-        for (asker, _) in Vec::<(ReplyTo, Settled)>::from(due) {
+        for (asker, _) in due {
             let report = self.report(ctx);
             ctx.reply(&asker, &report)?;
         }
