@@ -34,3 +34,9 @@ async fn survives(what: &str, plan: Plan) -> Outcome {
 async fn kill_9_at_random_moments_loses_and_doubles_nothing() {
     survives("kill -9", Plan { kills: kills(), swaps: false }).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_in_the_middle_of_swaps_loses_and_doubles_nothing() {
+    let outcome = survives("kill -9 and swaps", Plan { kills: kills(), swaps: true }).await;
+    assert!(outcome.swaps_begun > 0, "no swap was under way at any kill");
+}
