@@ -2,6 +2,7 @@
 //! parser; here is what reaches a person, and that nothing starts.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use skep_tests::guests::component;
 use skep_tests::process::{Process, Ran, skep};
@@ -14,6 +15,9 @@ fn written(text: &str) -> (TempDir, PathBuf) {
     std::fs::write(&path, text).expect("a manifest");
     (dir, path)
 }
+
+/// How long a command may take to refuse what it would wait for in vain: far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const GOOD: &str = "[hive]\nname = \"shop\"\n[plugin.counter]\npath = COUNTER\n";
 
@@ -47,6 +51,25 @@ async fn an_unknown_key_is_an_error_with_a_guess() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_is_there_twice_is_an_error_with_its_line_and_column() {
+    let words = ["E_MANIFEST_DUPLICATE", "hive.toml:5:9", "a table or a key is written once"];
+    refused("[plugin.counter]\npath = \"other.wasm\"\n", &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_is_no_manifest_and_nobody_waits_for_it() {
+    let (_dir, path) = written("");
+    std::fs::remove_file(&path).expect("no file");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let path = path.display().to_string();
+    for command in [["check", "-q"], ["up", "-q"], ["up", "-d"]] {
+        let ran = tokio::time::timeout(PATIENCE, skep(&[command[0], command[1], &path])).await.expect("an end");
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(ran.err.contains("E_MANIFEST_IO") && ran.err.contains("a pipe, not a regular file"), "{ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_unit_is_an_error_that_says_what_is_accepted() {
     refused("[supervisor.team]\nperiod = \"5 minuts\"\n", &["5 minuts", "\"5s\""]).await;
     refused("[supervisor.team]\nintensity = -1\n", &["-1"]).await;
@@ -72,5 +95,5 @@ async fn nothing_starts_from_a_broken_manifest() {
     let told = process.ready().await.expect_err("a failure");
     assert!(format!("{told:?}").contains("E_MANIFEST_REFERENCE"), "{told:?}");
     assert_eq!(process.ended().await.code(), Some(7));
-    assert!(!data.join("hive.db").exists());
+    assert!(!data.exists(), "no data directory is made for it");
 }

@@ -1,14 +1,22 @@
 //! Files that are no agent, through the command that an operator uses: each has its code, its words and exit code 7.
 //! What looks like what is tested beside the code; here is what reaches a person.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use serde_json::{Value, json};
 use skep_core::spec::Durability;
+use skep_runtime::Host;
 use skep_tests::chance::Chance;
 use skep_tests::guests::component;
 use skep_tests::hives::Draft;
 use skep_tests::process::{Ran, skep};
+use skep_tests::puppet::ask;
 use tempfile::TempDir;
+
+/// How long a command may take to refuse a file that it would wait for in vain: far more than it needs.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -144,6 +152,82 @@ async fn another_version_of_an_interface_is_named_with_the_one_that_is_supported
     refused(&later, "E_PLUGIN_WIT_VERSION", &["skep:agent/guest@0.2.0", "skep:agent/guest@0.1.0"]).await;
     let later = patched(&dir, "import.wasm", "skep:agent/health@0.1.0", "skep:agent/health@9.1.0");
     refused(&later, "E_PLUGIN_WIT_VERSION", &["skep:agent/health@9.1.0"]).await;
+}
+
+/// Files that cannot be read, with what is said of each.
+fn unreadable(dir: &TempDir) -> Vec<(PathBuf, &'static str)> {
+    let (pipe, folder) = (dir.path().join("pipe.wasm"), dir.path().join("folder"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    std::fs::create_dir(&folder).expect("a folder");
+    let mut files = vec![
+        (dir.path().join("missing.wasm"), "No such file or directory"),
+        (folder, "a directory"),
+        (pipe, "a pipe"),
+        (PathBuf::from("/dev/null"), "a device"),
+    ];
+    let secret = file(dir, "secret.wasm", b"\0asm");
+    // For root no file is secret.
+    if std::fs::metadata(&secret).expect("a file").uid() != 0 {
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("a secret");
+        files.push((secret, "Permission denied"));
+    }
+    files
+}
+
+/// Whichever command meets it, and at once: a pipe that nobody writes to is not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_cannot_be_read_is_named_with_what_the_system_said() {
+    let dir = folder();
+    let host = Draft::new().agent("counter", "counter", Durability::Full).run().await;
+    for (path, words) in unreadable(&dir) {
+        let shown = path.display().to_string();
+        let manifest = format!("[hive]\nname = \"x\"\n[plugin.p]\npath = {shown:?}\n[agent.a]\nplugin = \"p\"\n");
+        let manifest = file(&dir, "hive.toml", manifest.as_bytes()).display().to_string();
+        let data = dir.path().join("data").display().to_string();
+        let refusals = async {
+            refused(Path::new(&manifest), "E_PLUGIN_IO", &[&shown, words]).await;
+            if !path.is_dir() {
+                refused(&path, "E_PLUGIN_IO", &[&shown, words]).await;
+            }
+            let up = skep(&["up", &manifest, "--data", &data]).await;
+            assert_eq!(up.code, Some(7), "{up:?}");
+            assert!(up.err.contains("E_PLUGIN_IO") && up.err.contains(&shown) && up.err.contains(words), "{up:?}");
+            host.swap("counter", &path).await.expect_err("no component")
+        };
+        let error = tokio::time::timeout(PATIENCE, refusals).await.unwrap_or_else(|_| panic!("{shown} is waited for"));
+        assert_eq!(error.code(), "E_PLUGIN_IO");
+        assert!(error.to_string().contains(&shown) && error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(add(&host, "counter", 1).await, json!(1), "the old version serves");
+}
+
+async fn add(host: &Host, agent: &str, by: u32) -> Value {
+    ask(host, agent, "add", json!({ "by": by })).await.expect("a reply")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_file_may_have_two_names_and_one_name_has_one_file() {
+    let mut draft = Draft::new().agent("one", "counter", Durability::Full).plugin_at("tally", component("counter"));
+    draft = draft.agent_with("two", "counter", Durability::Full, |spec| spec.plugin = skep_tests::hives::name("tally"));
+    let host = draft.run().await;
+    let digest = |host: &Host, agent: &str| host.inspect(agent).expect("an agent").view.digest;
+    let before = digest(&host, "one");
+    assert_eq!(digest(&host, "two"), before);
+    assert_eq!((add(&host, "one", 5).await, add(&host, "two", 7).await), (json!(5), json!(7)));
+    let receipt = host.swap("tally", &component("counter2")).await.expect("a swap");
+    let swapped: Vec<_> = receipt.agents.iter().map(|swapped| swapped.agent.as_str()).collect();
+    assert_eq!(swapped, ["two"]);
+    // Also after a restart, which finds both names with one file again.
+    let host = host.again().await;
+    assert_eq!((digest(&host, "one"), digest(&host, "two")), (before, receipt.to));
+    assert_eq!((add(&host, "one", 1).await, add(&host, "two", 1).await), (json!(6), json!(8)));
+
+    let mut twice = Draft::new().agent("one", "counter", Durability::None);
+    twice.spec.plugins.push(twice.spec.plugins[0].clone());
+    let error = twice.builder().start().await.err().expect("two files of one name");
+    assert_eq!(error.code(), "E_HIVE_INVALID");
+    assert!(error.to_string().contains("counter"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,4 +41,4 @@ pub use failure::Failure;
 pub use host::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 pub use instance::{Ended, Instance, StartReason};
 pub use limits::Limits;
-pub use plugin::Plugin;
+pub use plugin::{Plugin, open_regular};

@@ -1,7 +1,8 @@
 //! A component file in memory: read once, so that what is checked is what is run, whatever happens to the file.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -48,15 +49,31 @@ pub(crate) fn shown_path(path: &Path) -> String {
     shown(&path.to_string_lossy(), PATH_CHARS_MAX)
 }
 
+/// Opens a regular file to read it. Anything else (a pipe, a device, a directory) is an error at once, which says what it
+/// is: nothing is ever waited for, whatever becomes of the path meanwhile.
+pub fn open_regular(path: &Path) -> std::io::Result<File> {
+    // A pipe would wait for who writes into it, and a terminal would become this process's own.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    match what_else(file.metadata()?.file_type()) {
+        None => Ok(file),
+        Some(what) => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{what}, not a regular file"))),
+    }
+}
+
+/// What a file is that is not a regular one. A socket cannot be opened at all.
+fn what_else(sort: FileType) -> Option<&'static str> {
+    match sort {
+        sort if sort.is_file() => None,
+        sort if sort.is_dir() => Some("a directory"),
+        sort if sort.is_fifo() => Some("a pipe"),
+        sort if sort.is_char_device() || sort.is_block_device() => Some("a device"),
+        _ => Some("a special file"),
+    }
+}
+
 fn read(path: &Path, bytes_max: u64) -> Result<Bytes, Error> {
     let io = |error: std::io::Error| Error::Io(error.to_string());
-    // Before it is opened: to open a pipe would wait for who writes into it.
-    let metadata = std::fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a directory" } else { "not a regular file" };
-        return Err(Error::Io(what.to_owned()));
-    }
-    let file = File::open(path).map_err(io)?;
+    let file = open_regular(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;
     if metadata.len() > bytes_max {
         return Err(Error::TooLarge { bytes: metadata.len(), bytes_max });

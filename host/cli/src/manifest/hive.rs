@@ -43,7 +43,7 @@ impl Manifest {
 pub fn load(path: &Path) -> Result<Manifest, LoadError> {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(&path).map_err(|error| LoadError::io(&path, error))?;
+    let file = skep_engine::open_regular(&path).map_err(|error| LoadError::io(&path, error))?;
     file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| LoadError::io(&path, error))?;
     if bytes.len() as u64 > MANIFEST_BYTES_MAX {
         return Err(LoadError::TooLarge { path: shown_path(&path), bytes_max: MANIFEST_BYTES_MAX });
