@@ -287,3 +287,21 @@ async fn an_agent_says_how_it_is_and_operators_see_it() {
     kit::expect(&host, noted("b", "busy 0"), send(&host, "b", "busy", json!(0))).await;
     assert_eq!(status(&host, "b"), Some(Status::Busy));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_of_an_agent_that_was_stopped_go_on_when_it_is_started_again() {
+    let host = pair(Durability::Full, Restart::Permanent).await;
+    let timers = json!([
+        {"do": "once", "name": "soon", "ms": 300},
+        {"do": "once", "name": "late", "ms": 60_000},
+        {"do": "every", "name": "often", "ms": 60_000},
+    ]);
+    told(&host, "a", timers).await;
+    host.stop("a", false).await.expect("a stop");
+    let mut watch = Watch::on(&host);
+    host.restart("a").await.expect("a restart");
+    watch.expect(&noted("a", "timer soon")).await;
+    came(&host, "a").await;
+    let timers = host.inspect("a").expect("an agent").timers;
+    assert_eq!(timers.len(), 2, "{timers:?}");
+}

@@ -95,6 +95,25 @@ async fn a_full_disk_is_told_to_who_sends_and_is_no_reason_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_not_run_against_without_a_pause() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.all(Turns::NoRoom);
+    let mut watch = Watch::on(&host);
+    let asked = tokio::spawn({
+        let host = host.clone();
+        async move { told(&host, "a", json!([{"do": "put", "key": "k", "value": 1}])).await }
+    });
+    watch.expect(&event("commit.failed").of("a")).await;
+    told(&host, "none", json!([{"do": "once", "name": "t", "ms": 300}])).await;
+    watch.expect(&noted("none", "timer t")).await;
+    // After 10 ms, 20, 40, 80 and 160.
+    assert!(store.refused() < 12, "{} commits against a full disk", store.refused());
+    store.all(Turns::Commit);
+    assert_eq!(asked.await.expect("no panic").len(), 1, "what waited for the disk has happened");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_disk_takes_the_hive_down_and_says_why() {
     let store = FaultyStore::default();
     let host = on(&store).await;

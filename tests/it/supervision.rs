@@ -141,6 +141,24 @@ async fn a_start_that_keeps_failing_after_a_crash_escalates() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_restarts_than_the_intensity_escalate_and_take_the_hive_down() {
+    let mut draft = Draft::new().puppet("a", Durability::None, mortal());
+    draft.spec.root.intensity = 2;
+    let host = draft.start().await;
+    let mut watch = Watch::on(&host);
+    for _ in 0..2 {
+        send(&host, "a", "broken", json!(0)).await;
+        watch.restarted("a").await;
+    }
+    send(&host, "a", "broken", json!(0)).await;
+    watch.expect(&event("supervisor.escalated").with("supervisor", "root")).await;
+    let reason = host.ended().await;
+    assert!(reason.to_string().contains("gave up"), "{reason}");
+    let error = ask(&host, "a", "k", json!(0)).await.expect_err("it has ended");
+    assert_eq!(error.code(), "E_HOST_STOPPING", "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_off_waits_before_a_restart() {
     let back_off = Some(BackOff { min_ms: 200, max_ms: 1_000, factor_percent: 200 });
     let slow = SupervisorSpec { back_off, ..supervisor("team", Strategy::OneForOne) };

@@ -36,7 +36,6 @@ pub(crate) struct Began {
 }
 
 /// How the guest was left.
-#[expect(clippy::large_enum_variant, reason = "one value a turn, moved once and never kept")]
 pub(crate) enum Left {
     /// By itself.
     Ended(Ended),
