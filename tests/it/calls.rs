@@ -114,3 +114,51 @@ async fn a_caller_takes_no_other_message_while_it_waits() {
     kit::expect(&host, noted("a", "fence 0"), send(&host, "a", "fence", json!(0))).await;
     assert_eq!(came(&host, "a").await, ["work 0", "n 1", "fence 0"]);
 }
+
+fn remembered(host: &Host) -> u64 {
+    let values = host.counters().values;
+    values.iter().find(|(name, _)| name == "calls.remembered").map(|(_, count)| *count).expect("a counter")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_reply_goes_with_its_callers_commit_or_dead_letter() {
+    let a = json!({
+        "work": [call("b", "sum")],
+        "doomed": [call("b", "sum"), {"do": "trap"}],
+        "hasty": [{"do": "call", "to": "b", "kind": "hold", "ms": 20}],
+    });
+    let b = json!({"sum": [{"do": "put", "key": "k", "value": 1}], "hold": [{"do": "later"}]});
+    let host = pair(Durability::Full, a, b).await;
+    ask(&host, "a", "work", json!(0)).await.expect("a reply");
+    ask(&host, "a", "doomed", json!(0)).await.expect_err("a dead letter");
+    assert_eq!(remembered(&host), 0);
+    // A reply that comes after its caller's commit is for nobody.
+    ask(&host, "a", "hasty", json!(0)).await.expect("a reply");
+    let answer = told(&host, "b", json!([{"do": "answer", "body": "late"}]));
+    kit::expect(&host, event("message.dropped").saying("late-reply"), answer).await;
+    assert_eq!(remembered(&host), 0);
+    let host = host.again().await;
+    assert_eq!(remembered(&host), 0, "and the store has kept nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorded_reply_outlives_the_host_as_its_callers_message_does() {
+    let a = json!({"work": [call("b", "sum"), {"do": "spin", "ms": 60_000}]});
+    let b = json!({"sum": [{"do": "put", "key": "k", "value": 1}]});
+    let patient = |spec: &mut skep_core::spec::AgentSpec| {
+        spec.budget.turn_cpu_ms_max = 60_000;
+        spec.budget.turn_wall_ms_max = 60_000;
+        spec.shutdown = skep_core::spec::Shutdown::Brutal;
+    };
+    let draft = Draft::new().puppet_with("a", Durability::Full, a, patient).puppet("b", Durability::Full, b);
+    let host = draft.run().await;
+    kit::expect(&host, event("turn.committed").of("b"), send(&host, "a", "work", json!(0))).await;
+    let mut host = host.again().await;
+    assert_eq!(remembered(&host), 1);
+    for _ in 0..2 {
+        ask(&host, "b", "fence", json!(0)).await.expect("a reply");
+        host = host.again().await;
+    }
+    let sums = came(&host, "b").await.into_iter().filter(|line| line.starts_with("sum")).count();
+    assert_eq!(sums, 1, "whatever becomes of its caller");
+}

@@ -85,8 +85,13 @@ pub trait TurnHost: Send + 'static {
     fn reserve_subscribers(&mut self, topic: &str, weight_bytes: usize) -> Result<Vec<AgentId>, SendError>;
     /// Whether this agent still owes the reply to an ask.
     fn owes(&self, ask: MessageId) -> bool;
-    /// Sends at once and waits for the reply. `message.class` is a blocking ask.
-    fn call(&mut self, to: AgentId, message: Message) -> impl Future<Output = Result<Bytes, AskFailure>> + Send;
+    /// Sends at once and waits for the reply. `message.class` is a blocking ask; `cause`, what the turn deals with now.
+    fn call(
+        &mut self,
+        cause: MessageId,
+        to: AgentId,
+        message: Message,
+    ) -> impl Future<Output = Result<Bytes, AskFailure>> + Send;
 
     /// Committed values, plus those of this agent's own uncommitted turns; in the order of the keys.
     fn read_state(

@@ -98,7 +98,7 @@ impl TurnHost for Yes {
         true
     }
 
-    async fn call(&mut self, _to: AgentId, message: Message) -> Result<Bytes, AskFailure> {
+    async fn call(&mut self, _cause: MessageId, _to: AgentId, message: Message) -> Result<Bytes, AskFailure> {
         Ok(message.body)
     }
 

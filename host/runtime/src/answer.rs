@@ -61,7 +61,7 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
         hive.emit_of(&cell, What::AskFailed { why: failure_word(failure) });
     }
     if owed.blocking {
-        hive.calls.finish(hive, ask, result);
+        hive.calls.finish(hive, from, ask, result);
     } else if owed.asker == AgentId::OUTSIDE {
         hive.outside.finish(hive, ask, owed.client_id.is_some(), result);
     } else {

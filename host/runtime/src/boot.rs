@@ -160,7 +160,12 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
         load_seen(hive, &store, cell)?;
         load_calls(hive, &store, cell)?;
     }
-    load_messages(hive, &store)?;
+    let waiting = load_messages(hive, &store)?;
+    for cause in hive.calls.causes() {
+        if !waiting.contains(&cause) {
+            hive.calls.age(hive, cause);
+        }
+    }
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
         let look_ns = cell.mind.lock().asks.look_ns();
         if let Some(look_ns) = look_ns {
@@ -264,26 +269,32 @@ fn load_calls(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Res
     each_record(store, Space::Call, cell.id, |entry| {
         let (record, body) = decode::<CallRecord>("call", &entry.value).map_err(|error| error.to_string())?;
         let call = key_id(&entry.key).ok_or("its key is no id")?;
-        if let Some(result) = record.end.result(body) {
-            hive.calls.record(call, result);
+        let cause = record.cause()?;
+        if let Some(reply) = record.end.result(body) {
+            hive.calls.load(cause, cell.id, call, reply);
         }
         Ok(())
     })
 }
 
-/// Puts the messages that nobody has consumed into their mailboxes, in their old order.
-fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+/// Puts the messages that nobody has consumed into their mailboxes, in their old order. Returns which of them have made
+/// calls.
+fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<HashSet<MessageId>, StoreError> {
     let mut after = Seq(0);
+    let mut callers: HashSet<MessageId> = HashSet::new();
     let mut ended: HashSet<(AgentId, MessageId)> = HashSet::new();
     loop {
         let page = store.messages(after, MESSAGES_AT_ONCE_MAX)?;
-        let Some(last) = page.last().and_then(|stored| stored.message.row) else { return Ok(()) };
+        let Some(last) = page.last().and_then(|stored| stored.message.row) else { return Ok(callers) };
         after = last;
         for stored in page {
             let Some(cell) = hive.cell(stored.to) else {
                 crate::dead::lost(hive, stored.to, stored.message, DeadReason::Absent);
                 continue;
             };
+            if hive.calls.has(stored.message.id) {
+                callers.insert(stored.message.id);
+            }
             let mut mind = cell.mind.lock();
             if let Class::Answer { ask, .. } = &stored.message.class {
                 // The ask has ended with this answer; a second one would be of an ask that ended before.

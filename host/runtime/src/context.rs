@@ -34,8 +34,6 @@ pub(crate) struct TurnContext {
     pub(crate) incarnation: Incarnation,
     /// Asks of the running batch: their replies are owed.
     pub(crate) asked: Vec<MessageId>,
-    /// Calls of the running turn, with their receivers: their recorded replies go when it is committed.
-    pub(crate) calls: Vec<(AgentId, MessageId)>,
     /// Bytes that the running turn has put so far.
     pub(crate) put_bytes: i64,
     /// Handles that the running turn has asked for.
@@ -57,7 +55,6 @@ impl TurnContext {
             turn: TurnId(0),
             incarnation,
             asked: Vec::new(),
-            calls: Vec::new(),
             put_bytes: 0,
             handles: 0,
             timers: 0,
@@ -73,7 +70,6 @@ impl TurnContext {
         (self.began_ns, self.now_ns) = (now_ns, now_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
-        self.calls.clear();
         self.put_bytes = 0;
         self.handles = 0;
         self.timers = 0;
@@ -254,8 +250,8 @@ impl TurnHost for TurnContext {
         self.asked.contains(&ask) || self.cell.mind.lock().asks.owes(ask)
     }
 
-    async fn call(&mut self, to: AgentId, message: Message) -> Result<Bytes, AskFailure> {
-        crate::call::call(self, to, message).await
+    async fn call(&mut self, cause: MessageId, to: AgentId, message: Message) -> Result<Bytes, AskFailure> {
+        crate::call::call(self, cause, to, message).await
     }
 
     async fn read_state(&mut self, keys: Vec<Bytes>) -> Result<Vec<Option<Bytes>>, StateUnreadable> {

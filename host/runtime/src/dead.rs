@@ -33,6 +33,8 @@ impl Dead {
 /// who asked.
 pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason: DeadReason, to_asker: AskFailure) {
     let mut writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
+    writes.append(&mut hive.calls.deletes(hive, message.id));
+    hive.calls.forget(message.id);
     let owed = owed_by(&message);
     if cell.is_durable() && owed.is_some_and(|owed| owed.client_id.is_some()) {
         let record = crate::record::SeenRecord { time_ns: hive.clock.wall_ns(), end: crate::record::SeenEnd::Dead };

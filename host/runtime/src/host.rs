@@ -257,6 +257,9 @@ impl Host {
             hive.start_again(cell.name.as_str()).map_err(|error| failed(error.to_string()))?;
             return self.wait_until_open(&cell).await;
         }
+        if hive.swapping.lock().contains(&cell.spec.plugin) {
+            return Err(Error::SwapInProgress(cell.spec.plugin.to_string()));
+        }
         let (done, renewed) = tokio::sync::oneshot::channel();
         crate::lifecycle::order(hive, &cell, Order::Renew(done));
         match renewed.await {

@@ -161,6 +161,7 @@ pub(crate) fn counters(hive: &Hive) -> Counters {
     values.push(("agents".to_owned(), cells.len() as u64));
     values.push(("commits".to_owned(), hive.committer.as_ref().map_or(0, crate::commit::Committer::commits)));
     values.push(("client-ids.remembered".to_owned(), hive.outside.seen_count() as u64));
+    values.push(("calls.remembered".to_owned(), hive.calls.count() as u64));
     values.push(("dead-letters".to_owned(), hive.dead.letters.lock().len() as u64));
     values.sort();
     Counters { values }

@@ -166,7 +166,8 @@ pub(crate) async fn start_turn(
         monotonic_ns: hive.clock.monotonic_ns(),
     };
     instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
-    let turn = Turn::alone(Some(start_cause(hive, cell, &why)), hive.clock.wall_ns());
+    let cause = start_cause(hive, cell, &why);
+    let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, why)).await;
     instance.host_mut().settle();
@@ -175,12 +176,20 @@ pub(crate) async fn start_turn(
         Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
         Left::Cancelled => Err(ExitReason::Shutdown),
         Left::Panicked => Err(ExitReason::StartFailed("the host panicked inside the sandbox".to_owned())),
-    }?;
-    commit_alone(hive, cell, began, turn, started_record(hive, cell)).await
+    };
+    let started = match turn {
+        Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell)).await,
+        Err(reason) => Err(reason),
+    };
+    // A first start of a durable agent that failed comes again, and gets the same replies.
+    if started.is_ok() || !cell.is_durable() || why != StartReason::Fresh {
+        hive.calls.close(hive, cause);
+    }
+    started
 }
 
 /// The same for a durable agent's only `fresh`, another one for every other start.
-fn start_cause(hive: &Hive, cell: &Cell, why: &StartReason) -> MessageId {
+pub(crate) fn start_cause(hive: &Hive, cell: &Cell, why: &StartReason) -> MessageId {
     let line = format!("{:016x}", cell.lineage.0);
     match why {
         StartReason::Fresh if cell.is_durable() => MessageId::of_text("start", &line),
@@ -198,7 +207,7 @@ fn started_record(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Vec<Write> {
 /// Seals a turn without messages.
 pub(crate) fn seal_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) -> Result<Plan, ExitReason> {
     let sealed = turn.seal(0).map_err(|(rule, _)| ExitReason::StartFailed(rule.to_string()))?;
-    seal(hive, cell, began, sealed, Vec::new(), hive.clock.monotonic_ns())
+    seal(hive, cell, began, sealed, hive.clock.monotonic_ns())
         .map_err(|(unreadable, _)| ExitReason::StateUnreadable(unreadable))
 }
 
@@ -301,6 +310,7 @@ async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, r
         // A commit that fails here has an event of its own; the agent ends all the same.
         let _ = commit_alone(hive, cell, began, ended.turn, Vec::new()).await;
     }
+    hive.calls.close(hive, cause);
 }
 
 /// The agent exits by itself, by a link, or by its failures. Its supervisor decides what follows.

@@ -177,7 +177,19 @@ fn refusal(kind: &str, text: String) -> Refusal {
 /// The recorded reply of a call.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct CallRecord {
+    /// The caller's message.
+    cause: String,
     pub(crate) end: SeenEnd,
+}
+
+impl CallRecord {
+    pub(crate) fn of(cause: MessageId, result: &Result<Bytes, AskFailure>) -> Self {
+        Self { cause: cause.to_string(), end: SeenEnd::of(result) }
+    }
+
+    pub(crate) fn cause(&self) -> Result<MessageId, String> {
+        MessageId::parse(&self.cause).ok_or_else(|| "its cause is no id".to_owned())
+    }
 }
 
 /// What an agent holds beside its state, by the first part of the key.

@@ -65,6 +65,11 @@ fn consumed(hive: &Arc<Hive>, cell: &Arc<Cell>, handled: &[BoxedMessage]) {
         if let Class::Timer { .. } = message.class {
             hive.alarms.fired_and_handled(hive, cell, &message.kind);
         }
+        if cell.is_durable() {
+            hive.calls.forget(message.id);
+        } else {
+            hive.calls.age(hive, message.id);
+        }
     }
 }
 

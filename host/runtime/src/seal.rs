@@ -67,7 +67,6 @@ pub(crate) fn seal(
     cell: &Arc<Cell>,
     began: Began,
     mut sealed: Sealed,
-    calls: Vec<(AgentId, MessageId)>,
     now_ns: u64,
 ) -> Result<Plan, (String, Vec<BoxedMessage>)> {
     let mut sealer = Sealer {
@@ -88,7 +87,6 @@ pub(crate) fn seal(
     }
     sealer.refusals(&sealed.handled, sealed.refused);
     sealer.owe(&sealed.handled);
-    sealer.forget_calls(calls);
     let sync = if cell.spec.durability == Durability::Full { Sync::Power } else { Sync::Process };
     let (writes, out, owes) = (sealer.writes, sealer.out, sealer.owes);
     let duration_ns = now_ns.saturating_sub(began.monotonic_ns);
@@ -149,6 +147,10 @@ impl Sealer<'_> {
         for message in &sealed.handled {
             if let Some(row) = message.row {
                 self.writes.push(Write::TakeMessage { row });
+            }
+            // What it has called is needed no more: it never comes again.
+            if self.durable {
+                self.writes.append(&mut self.hive.calls.deletes(self.hive, message.id));
             }
             if self.durable && crate::release::is_remembered(self.cell, message) {
                 self.writes.push(crate::outside::seen_write(self.hive, self.cell, message.id));
@@ -260,7 +262,9 @@ impl Sealer<'_> {
         }
         let body = result.as_ref().map(Bytes::as_ref).unwrap_or_default();
         if owed.blocking {
-            let record = CallRecord { end: SeenEnd::of(result) };
+            // One that nobody can come for any more leaves nothing behind.
+            let Some(cause) = self.hive.calls.cause_of(ask) else { return };
+            let record = CallRecord::of(cause, result);
             self.put(Space::Call, self.cell.id, id_key(ask), encode(&record, body));
         } else if owed.client_id.is_some() {
             let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::of(result) };
@@ -312,22 +316,6 @@ impl Sealer<'_> {
             for ask in overdue {
                 self.delete(Space::Owed, self.cell.id, id_key(ask));
             }
-        }
-    }
-
-    /// The turn that made the calls is about to be committed: their recorded replies are needed no more.
-    fn forget_calls(&mut self, calls: Vec<(AgentId, MessageId)>) {
-        let mut deletes = Vec::new();
-        for (callee, call) in calls {
-            self.hive.calls.forget(call);
-            if self.hive.cell(callee).is_some_and(|cell| cell.is_durable()) {
-                deletes.push(Write::Delete { space: Space::Call, owner: callee, key: id_key(call) });
-            }
-        }
-        if self.durable {
-            self.writes.append(&mut deletes);
-        } else {
-            self.hive.commit_later(deletes);
         }
     }
 

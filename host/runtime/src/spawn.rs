@@ -8,6 +8,7 @@ use skep_core::spec::{AgentSpec, ChildSpec, Durability, Restart};
 use skep_core::supervision::Child;
 use skep_core::turn::ChildRequest;
 use skep_core::{AgentId, Class, ExitReason, Lineage, Message, MessageId, Name, SendError};
+use skep_engine::StartReason;
 use skep_store::{Space, Write};
 
 use crate::cell::{Cell, Parent};
@@ -146,6 +147,7 @@ pub(crate) fn declare_again(
 /// The agent is gone from the tree: its entry goes, and with it what the store has of it, but not its state.
 pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
     hive.directory.remove(cell.id);
+    hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
     if let Some(parent) = cell.parent {
         hive.supervision.child_gone(parent.id);
     }

@@ -1,7 +1,7 @@
 //! What is known in memory of an agent's state: all of it for an agent without durability; for others the writes that
 //! wait for their commit, and a bounded cache of what is committed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use skep_core::spec::Durability;
 use skep_core::{Bytes, TurnId};
@@ -20,6 +20,8 @@ pub(crate) struct StateBook {
     cache_bytes: usize,
     /// Bytes of all keys and values, uncommitted writes included.
     pub(crate) bytes: u64,
+    /// What each uncommitted turn has added to them.
+    added_bytes: VecDeque<(TurnId, i64)>,
 }
 
 /// See [`StateBook::snapshot`].
@@ -46,6 +48,7 @@ impl StateBook {
             cache: HashMap::new(),
             cache_bytes: 0,
             bytes: 0,
+            added_bytes: VecDeque::new(),
         }
     }
 
@@ -85,6 +88,9 @@ impl StateBook {
     pub(crate) fn write(&mut self, turn: TurnId, key: Bytes, value: Option<Bytes>, old_bytes: u64) {
         let new_bytes = value.as_ref().map_or(0, |value| (key.len() + value.len()) as u64);
         self.bytes = (self.bytes + new_bytes).saturating_sub(old_bytes);
+        if self.memory.is_none() {
+            self.add_bytes(turn, new_bytes.cast_signed().saturating_sub(old_bytes.cast_signed()));
+        }
         match (&mut self.memory, value) {
             (Some(memory), Some(value)) => drop(memory.insert(key, value)),
             (Some(memory), None) => drop(memory.remove(&key)),
@@ -92,8 +98,18 @@ impl StateBook {
         }
     }
 
+    fn add_bytes(&mut self, turn: TurnId, bytes: i64) {
+        match self.added_bytes.back_mut().filter(|(of, _)| *of == turn) {
+            Some((_, added)) => *added += bytes,
+            None => self.added_bytes.push_back((turn, bytes)),
+        }
+    }
+
     /// The turn is committed: its writes are no longer pending.
     pub(crate) fn committed(&mut self, turn: TurnId) {
+        while self.added_bytes.front().is_some_and(|(of, _)| *of <= turn) {
+            self.added_bytes.pop_front();
+        }
         let mut done = Vec::new();
         self.pending.retain(|key, (of, value)| {
             let keep = *of > turn;
@@ -115,9 +131,11 @@ impl StateBook {
         }
     }
 
-    /// Nothing uncommitted stands any more; `bytes` is to be counted anew.
+    /// Nothing uncommitted stands any more.
     pub(crate) fn undo(&mut self) {
         self.pending.clear();
+        let added: i64 = self.added_bytes.drain(..).map(|(_, bytes)| bytes).sum();
+        self.bytes = self.bytes.saturating_add_signed(added.saturating_neg());
     }
 
     /// What it takes to come back to now. The agent is quiet, so nothing is pending.
@@ -127,6 +145,7 @@ impl StateBook {
 
     pub(crate) fn restore(&mut self, before: Snapshot) {
         self.pending.clear();
+        self.added_bytes.clear();
         self.memory = before.memory;
         self.bytes = before.bytes;
     }
@@ -166,9 +185,13 @@ mod tests {
     fn undone_writes_are_not_read() {
         let mut book = StateBook::new(Durability::Full);
         book.remember(bytes("a"), Some(bytes("1")));
-        book.write(TurnId(1), bytes("a"), None, 2);
-        assert_eq!(book.get(&bytes("a")), Known::Value(None));
+        book.bytes = 2;
+        book.write(TurnId(1), bytes("b"), Some(bytes("123")), 0);
+        book.write(TurnId(2), bytes("a"), None, 2);
+        assert_eq!((book.get(&bytes("a")), book.bytes), (Known::Value(None), 4));
+        book.committed(TurnId(1));
         book.undo();
+        assert_eq!(book.bytes, 6);
         assert_eq!(book.get(&bytes("a")), Known::Value(Some(bytes("1"))));
     }
 

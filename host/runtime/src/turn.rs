@@ -186,9 +186,8 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     give_back(hive, cell, std::mem::take(&mut sealed.undone));
     let rest = std::mem::take(&mut sealed.rest);
     let handled = sealed.handled.len() as u32;
-    let calls = std::mem::take(&mut instance.host_mut().calls);
     let now_ns = hive.clock.monotonic_ns();
-    let plan = match seal(hive, cell, began, sealed, calls, now_ns) {
+    let plan = match seal(hive, cell, began, sealed, now_ns) {
         Ok(plan) => plan,
         Err((unreadable, batch)) => {
             drop(instance);

@@ -72,10 +72,12 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     let began = begin(hive, cell);
     instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let cause = format!("{:016x} {} {}", cell.lineage.0, from, hive.clock.wall_ns());
-    let turn = Turn::alone(Some(MessageId::of_text("start upgraded", &cause)), hive.clock.wall_ns());
+    let cause = MessageId::of_text("start upgraded", &cause);
+    let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, StartReason::Upgraded(from))).await;
     instance.host_mut().settle();
+    hive.calls.close(hive, cause);
     let turn = ended(left, "start")?;
     let started = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
     Ok((migrated, started))

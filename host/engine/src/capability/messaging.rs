@@ -91,8 +91,9 @@ impl<H: TurnHost> Host for Ctx<H> {
             Ok(ready) => ready,
             Err(error) => return Ok(Err(wit::AskError::NotSent(convert::send_error_to_wit(error)))),
         };
+        let cause = self.turn_ref().and_then(Turn::cause).unwrap_or(message.id);
         let began = self.cpu.now();
-        let reply = self.host.call(agent, *message).await;
+        let reply = self.host.call(cause, agent, *message).await;
         self.waited_since(began);
         Ok(reply.map(Vec::from).map_err(convert::ask_error_to_wit))
     }
