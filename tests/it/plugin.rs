@@ -169,7 +169,7 @@ fn unreadable(dir: &TempDir) -> Vec<(PathBuf, &'static str)> {
     let secret = file(dir, "secret.wasm", b"\0asm");
     // For root no file is secret.
     if std::fs::metadata(&secret).expect("a file").uid() != 0 {
-        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("a secret");
+        std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("a secret");
         files.push((secret, "Permission denied"));
     }
     files
