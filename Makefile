@@ -9,21 +9,26 @@ GUEST_WORKSPACES := guest-sdk/rust plugins tests/guests/rust
 PYTHON_GUESTS := $(dir $(wildcard tests/guests/python/*/app.py))
 COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
 
-.PHONY: help setup host guests demo test test-sdk bench lint format kill-200
+.PHONY: help setup host guests demo test test-sdk test-modes bench lint format kill-200
 
 help:
-	@echo "make demo      index this folder with agents that crash, are swapped and are killed; ends with 'verified'"
-	@echo "make test      every test"
-	@echo "make bench     numbers, each beside its control"
-	@echo "make lint      formatting and clippy"
-	@echo "make kill-200  kill the host at 200 random moments of a durable workload"
-	@echo "make guests    build the components of the repository; make setup: only what they are built with"
+	@echo "make demo        index this folder with agents that crash, are swapped and are killed; ends with 'verified'"
+	@echo "make test        every test, the modes included"
+	@echo "make test-modes  the integration tests again: with every durable agent's instance dropped after each turn,"
+	@echo "                 and with telemetry off"
+	@echo "make test-sdk    the tests of the guest SDKs and of the plugins, natively"
+	@echo "make bench       numbers, each beside its control"
+	@echo "make lint        formatting and clippy; make format: formats"
+	@echo "make kill-200    kill the host at 200 random moments of a durable workload"
+	@echo "make guests      build the components of the repository; make setup: only what they are built with"
 
 setup:
 	guest-sdk/setup.sh
 
+# The whole workspace is selected wherever cargo is called: with a part of it the dependencies have other features, and
+# are compiled once more.
 host: setup
-	cargo build --release -p skep
+	cargo build --release --workspace --bin skep
 
 guests: host
 	$(BUILD) plugins
@@ -36,6 +41,12 @@ demo: guests
 # The SDKs natively, against pretended imports; then all of Skep.
 test: guests test-sdk
 	cargo test --release --workspace
+	$(MAKE) --no-print-directory test-modes
+
+# What must make no difference makes none.
+test-modes: guests
+	SKEP_TEST_DROP=on cargo test --release --workspace --test it
+	SKEP_TEST_TELEMETRY=off cargo test --release --workspace --test it
 
 test-sdk: setup
 	for dir in guest-sdk/rust plugins; do \

@@ -12,6 +12,7 @@ mod asks;
 mod basics;
 mod budget;
 mod calls;
+mod commands;
 mod delivery;
 mod failure;
 mod grants;

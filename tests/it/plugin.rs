@@ -116,8 +116,7 @@ fn a_component_with_a_flipped_bit_is_another_one_and_never_a_panic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_wasm_is_named_for_what_it_looks_like() {
     let dir = folder();
-    let elf = std::env::current_exe().expect("a path");
-    let head = &std::fs::read(elf).expect("a program")[..4096];
+    let head = &std::fs::read(skep_tests::process::binary()).expect("a program")[..4096];
     refused(&file(&dir, "program.wasm", head), "E_PLUGIN_NOT_WASM", &["an ELF program"]).await;
     refused(&file(&dir, "page.wasm", b"<!DOCTYPE html><html>login</html>"), "E_PLUGIN_NOT_WASM", &["an HTML page"])
         .await;

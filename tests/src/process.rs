@@ -8,7 +8,7 @@ use skep::process::Told;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::hives::{cache_dir, drops};
+use crate::hives::{cache_dir, drops, telemetry};
 use crate::kit::LIMIT;
 
 /// The binary, beside this test's own.
@@ -34,6 +34,9 @@ impl Process {
         command.arg("up").arg(manifest).arg("--data").arg(data).arg("--cache").arg(cache_dir()).arg("--ready-lines");
         if drops() {
             command.arg("--drop-instances");
+        }
+        if !telemetry() {
+            command.arg("--no-telemetry");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().expect("a process");

@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::convert;
+use super::problem::ApiError;
 use super::routes::{Api, Asked};
 use super::types::{EventQuery, Missed, Versioned};
+use super::{convert, kinds};
 
 /// Lines between the host's stream and a reader; what is behind them waits in the stream, which is bounded itself.
 const LINES_MAX: usize = 64;
@@ -30,22 +31,33 @@ struct Filter {
 
 impl Filter {
     fn wants(&self, event: &Event) -> bool {
-        let of_agent = |name: &String| event.agent.as_ref().is_some_and(|agent| agent.name.as_str() == name);
         let named = |prefix: &String| event.what.name().starts_with(prefix.as_str());
-        self.agent.as_ref().is_none_or(of_agent) && self.event.as_ref().is_none_or(named)
+        self.is_of_agent(event) && self.event.as_ref().is_none_or(named)
+    }
+
+    fn is_of_agent(&self, event: &Event) -> bool {
+        let of = |name: &String| event.agent.as_ref().is_some_and(|agent| agent.name.as_str() == name);
+        self.agent.as_ref().is_none_or(of)
     }
 }
 
-pub(super) async fn stream(State(api): State<Api>, Asked(query): Asked<EventQuery>) -> Response {
+pub(super) async fn stream(State(api): State<Api>, Asked(query): Asked<EventQuery>) -> Result<Response, ApiError> {
+    kinds::check(query.event.as_deref().unwrap_or_default())?;
     let filter = Filter { agent: query.agent, event: query.event };
     // The stream comes first, so that nothing falls between the past and it.
     let following = query.follow.then(|| api.host.events());
     let recent = api.host.recent(RECENT_MAX);
+    // One that is gone has left its events; one that is to come is waited for.
+    if let (false, Some(agent)) = (query.follow, &filter.agent)
+        && !recent.iter().any(|event| filter.is_of_agent(event))
+    {
+        api.host.inspect(agent)?;
+    }
     let count = query.recent.unwrap_or(RECENT_MAX);
     let (lines, receiver) = mpsc::channel(LINES_MAX);
     tokio::spawn(write(recent, count, following, filter, lines));
     let body = Body::from_stream(ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
 /// Ends with the host, or when the reader has gone: sending to it fails then.

@@ -60,6 +60,9 @@ fn send_options(query: &MessageQuery, headers: &HeaderMap) -> Result<SendOptions
             ApiError::bad_request(format!("{shown} is no channel: control, coordination, events, data or telemetry"))
         })?),
     };
+    if query.client_id.as_deref() == Some("") {
+        return Err(ApiError::bad_request("a client's own id of a message cannot be empty"));
+    }
     let metadata = metadata(headers)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(SendOptions { channel, client_id: query.client_id.clone(), headers: metadata, content_type })

@@ -5,6 +5,7 @@ pub mod types;
 
 mod convert;
 mod events;
+pub(crate) mod kinds;
 mod messages;
 mod problem;
 mod routes;

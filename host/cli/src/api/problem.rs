@@ -34,6 +34,12 @@ impl ApiError {
         self
     }
 
+    /// The same with other words about what to do.
+    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
     /// A request that does not fit the API.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new("E_BAD_REQUEST", detail).with_status(StatusCode::BAD_REQUEST)

@@ -94,6 +94,9 @@ async fn spawn(State(api): State<Api>, Body(request): Body<SpawnRequest>) -> Ans
         if !config.is_object() {
             return Err(ApiError::bad_request("config must be a JSON object"));
         }
+        if spec.config_json != "{}" {
+            return Err(ApiError::bad_request("config is there twice: by itself and among the keys of the agent"));
+        }
         spec.config_json = config.to_string();
     }
     let host = api.host;

@@ -28,6 +28,7 @@ async fn served() -> Served {
         manifest: "hive.toml".into(),
         data: "data".into(),
         agents: 0,
+        telemetry: true,
     };
     let (api, stop) = Api::new(host.clone(), status, 1 << 20);
     tokio::spawn(serve(listener, api));

@@ -53,6 +53,8 @@ pub struct HostStatus {
     pub data: String,
     /// How many agents it has.
     pub agents: usize,
+    /// Whether it keeps events for those who ask later.
+    pub telemetry: bool,
 }
 
 /// `Agent`: a line of `skep ps`.

@@ -33,10 +33,10 @@ pub struct Args {
     #[arg(long, default_value = "message")]
     kind: String,
     /// The channel [default: events]
-    #[arg(long)]
+    #[arg(long, value_parser = input::channels())]
     channel: Option<String>,
     /// Your own id of the message: the same id again is handled once and gets the same reply
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     client_id: Option<String>,
     /// A header of the message; may be repeated
     #[arg(long = "header", value_name = "NAME=VALUE")]

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
+use crate::api::kinds;
 use crate::api::types::{Agent, DeadLetter, List};
 use crate::cli::Cli;
 use crate::client::{Connection, find_data_dir};
@@ -48,6 +49,13 @@ pub(super) fn dead_letters() -> ArgValueCompleter {
     })
 }
 
+/// Completes names of events.
+pub(super) fn kinds() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        beginning(begun, kinds::NAMES.iter().map(|name| ((*name).to_owned(), String::new())))
+    })
+}
+
 /// Completes codes of errors.
 pub(super) fn codes() -> ArgValueCompleter {
     ArgValueCompleter::new(|begun: &OsStr| {
@@ -57,8 +65,9 @@ pub(super) fn codes() -> ArgValueCompleter {
 
 fn beginning(begun: &OsStr, all: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
     let begun = begun.to_string_lossy();
+    let help = |help: String| (!help.is_empty()).then(|| help.into());
     all.filter(|(name, _)| name.starts_with(&*begun))
-        .map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into())))
+        .map(|(name, about)| CompletionCandidate::new(name).help(help(about)))
         .collect()
 }
 

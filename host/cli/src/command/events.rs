@@ -1,10 +1,15 @@
 //! `skep events`: what happened in the host, and what happens.
 
+use std::time::Duration;
+
 use super::{Context, complete, describe};
 use crate::api::text::percent_encoded;
-use crate::api::types::{Event, Missed, Versioned};
+use crate::api::types::{Event, HostStatus, Missed, Versioned};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Document, Format, Table};
+
+/// How long a host may take to tell what it keeps.
+const USUAL: Duration = Duration::from_secs(30);
 
 /// Print what happened in the host, and with -f what happens
 #[derive(Debug, clap::Args)]
@@ -16,11 +21,11 @@ pub struct Args {
     /// Go on until interrupted or the host ends; turns are seen only this way
     #[arg(short, long)]
     follow: bool,
-    /// Only of this agent
+    /// Only of this agent; with -f of one that is still to come, too
     #[arg(long, add = complete::agents())]
     agent: Option<String>,
     /// Only events whose name begins so: agent., message.dead-letter, swap.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::kinds())]
     kind: Option<String>,
     /// Only the last so many of the past [default: all that the host keeps]
     #[arg(long, value_name = "COUNT")]
@@ -48,12 +53,12 @@ pub(super) fn path(follow: bool, agent: Option<&str>, kind: Option<&str>, last: 
 
 /// Prints a stream, a row an event. A stream has no JSON value of its own: `json` is one value a line too.
 pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&Event) -> Vec<String>) -> Outcome {
-    let mut lines = context
-        .within(std::time::Duration::from_secs(30), async { context.connect().await?.lines(path).await })
-        .await?;
+    let mut lines = context.within(USUAL, async { context.connect().await?.lines(path).await }).await?;
+    let mut count = 0u64;
     let read = async {
         while let Some(line) = lines.next().await? {
             show(context, &line, row)?;
+            count += 1;
         }
         Ok(())
     };
@@ -61,8 +66,18 @@ pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&
         (true, None) => read.await,
         // With -f a time limit is how long to listen, no failure.
         (true, Some(limit)) => tokio::time::timeout(limit, read).await.unwrap_or(Ok(())),
-        (false, _) => context.within(std::time::Duration::from_secs(30), read).await,
+        (false, _) => context.within(USUAL, read).await,
+    }?;
+    if !follow && count == 0 { tell_why_nothing(context).await } else { Ok(()) }
+}
+
+/// Nothing at all may be so because nothing is kept.
+async fn tell_why_nothing(context: &Context) -> Outcome {
+    let status: HostStatus = context.with_host(async |mut host| host.get("/v1/status").await).await?;
+    if !status.telemetry {
+        context.output.note("this host keeps no events (`skep up --no-telemetry`); -f shows those that are to come");
     }
+    Ok(())
 }
 
 fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outcome {

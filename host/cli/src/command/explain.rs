@@ -23,8 +23,8 @@ pub struct Args {
 
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     let topic = args.topic.unwrap_or_default();
-    if topic.starts_with("E_") {
-        return page(context, &topic);
+    if topic.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("E_")) {
+        return page(context, &topic.to_ascii_uppercase());
     }
     if let Some(key) = find_key(&topic) {
         return keys(context, &topic, key);
@@ -88,10 +88,18 @@ fn collect(path: &str, key: &'static Key, into: &mut Vec<ManifestKey>) {
     }
 }
 
+/// Every key with its path.
+fn keys_of_manifest() -> Vec<String> {
+    let mut found = Vec::new();
+    ROOT.iter().for_each(|key| collect(key.name, key, &mut found));
+    found.into_iter().map(|key| key.key).collect()
+}
+
 async fn settings(context: &Context, topic: &str) -> Outcome {
     let all: Outcome<List<Setting>> = context.with_host(async |mut host| host.get("/v1/settings").await).await;
     let all = all.map_err(|failure| unknown_offline(topic, failure))?;
-    let known: Vec<String> = all.items.iter().map(|setting| setting.name.clone()).collect();
+    let mut known: Vec<String> = all.items.iter().map(|setting| setting.name.clone()).collect();
+    known.extend(keys_of_manifest());
     let found: Vec<Setting> = all.items.into_iter().filter(|setting| is_about(setting, topic)).collect();
     if found.is_empty() {
         let shown = skep_core::name::shown(topic, 64);
@@ -117,7 +125,7 @@ fn is_about(setting: &Setting, topic: &str) -> bool {
 
 /// Without a host the topic may still be a slip of a key.
 fn unknown_offline(topic: &str, failure: Failure) -> Failure {
-    match skep_core::similar::closest(topic, ROOT.iter().map(|key| key.name)) {
+    match skep_core::similar::closest(topic, keys_of_manifest().iter().map(String::as_str)) {
         Some(similar) if !topic.is_empty() => {
             failure.with_help(format!("settings need a host; or did you mean {similar}?"))
         }

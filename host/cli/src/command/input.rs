@@ -22,6 +22,11 @@ pub(super) fn body(text: &str) -> Outcome<Bytes> {
     }
 }
 
+/// The channels that there are, for the parser of the command line.
+pub(super) fn channels() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(skep_core::Channel::ALL.map(skep_core::Channel::name))
+}
+
 /// Headers given as NAME=VALUE.
 pub(super) fn headers(texts: Vec<String>) -> Outcome<Vec<(String, String)>> {
     let pair = |text: String| match text.split_once('=') {

@@ -10,7 +10,7 @@ use crate::failure::Outcome;
   skep logs
   skep logs -f ledger")]
 pub struct Args {
-    /// Only this agent
+    /// Only this agent; with -f one that is still to come, too
     #[arg(add = complete::agents())]
     agent: Option<String>,
     /// Go on until interrupted or the host ends

@@ -1,19 +1,25 @@
 //! From the command line to the exit code. Never what a command does.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 
 use super::{Context, complete};
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::output::{Color, Format, Output};
 
 /// Runs the command of this process's command line.
 pub fn run() -> ExitCode {
     complete::answer();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return told(&error),
+    };
     let context = Context::new(&cli.global);
     match dispatch(&context, cli.command) {
         Ok(code) => ExitCode::from(code),
@@ -23,6 +29,37 @@ pub fn run() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// Help, a version, or what is wrong with the command line: as JSON where errors are to be.
+fn told(error: &clap::Error) -> ExitCode {
+    let is_wrong = error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    match json_is_asked_for(std::env::args_os()) {
+        Some(format) if is_wrong => {
+            let text = error.render().to_string();
+            let (message, help) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let message = message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+            let failure = Failure::usage(message).with_help(help.trim());
+            Output::new(format, Color::Never, false, 0).fail(&failure);
+        }
+        // There is nobody else to tell if this fails.
+        _ => drop(error.print()),
+    }
+    ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok } as u8)
+}
+
+/// The format that a command line names, however wrong it is otherwise, if it is JSON.
+fn json_is_asked_for(args: impl Iterator<Item = OsString>) -> Option<Format> {
+    let (mut found, mut is_value) = (None, false);
+    for arg in args.map(|arg| arg.to_string_lossy().into_owned()).take_while(|arg| arg != "--") {
+        let value = if is_value { Some(arg.as_str()) } else { None };
+        let value = value.or_else(|| arg.strip_prefix("--output=")).or_else(|| arg.strip_prefix("-o"));
+        is_value = arg == "--output" || arg == "-o";
+        if let (Some(value), false) = (value, is_value) {
+            found = Format::from_str(value.trim_start_matches('='), false).ok();
+        }
+    }
+    found.filter(|format| matches!(format, Format::Json | Format::Jsonl))
 }
 
 fn dispatch(context: &Context, command: Command) -> Outcome<u8> {
@@ -56,4 +93,22 @@ fn dispatch(context: &Context, command: Command) -> Outcome<u8> {
 fn talk(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::io("the runtime of the command", &error))?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_command_line_still_says_how_errors_are_to_be_told() {
+        let asked = |line: &str| json_is_asked_for(line.split(' ').map(OsString::from));
+        for line in ["skep ps -o json --x", "skep --output=json x", "skep --output json", "skep -ojson", "skep -o=json"]
+        {
+            assert_eq!(asked(line), Some(Format::Json), "{line}");
+        }
+        assert_eq!(asked("skep ps -o jsonl --x"), Some(Format::Jsonl));
+        for line in ["skep ps", "skep ps -o table", "skep ps -o xml", "skep call a -- -o json", "skep json -o"] {
+            assert_eq!(asked(line), None, "{line}");
+        }
+    }
 }

@@ -51,9 +51,9 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
 fn toml(args: &Args) -> Outcome<String> {
     let mut text = format!("plugin = {}\n", quoted(&args.plugin));
     for setting in &args.settings {
-        let Some((key, value)) = setting.split_once('=') else {
+        let Some((key, value)) = setting.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
             let shown = skep_core::name::shown(setting, 64);
-            return Err(Failure::usage(format!("--set {shown} has no =: it takes KEY=VALUE")));
+            return Err(Failure::usage(format!("--set {shown} is not KEY=VALUE")));
         };
         let line = format!("{key} = {value}\n");
         let is_toml = !value.contains('\n') && toml::de::DeTable::parse(&line).is_ok();

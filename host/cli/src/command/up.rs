@@ -131,7 +131,7 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
             return Err(failure);
         }
     };
-    let status = status(manifest, data, &host);
+    let status = status(args, manifest, data, &host);
     let (api, stop) = Api::new(host.clone(), status.clone(), manifest.spec.body_bytes_max);
     tokio::spawn(api::serve(listener, api));
     let signals = Signals::new()?;
@@ -187,7 +187,7 @@ fn cache_dir() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))).map(|folder| folder.join("skep"))
 }
 
-fn status(manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {
+fn status(args: &Args, manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {
     HostStatus {
         hive: manifest.spec.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -195,6 +195,7 @@ fn status(manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {
         manifest: socket::shown_path(&manifest.path),
         data: socket::shown_path(data),
         agents: host.agents().len(),
+        telemetry: !args.no_telemetry,
     }
 }
 

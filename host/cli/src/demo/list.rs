@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use super::figures::Figures;
+use crate::api::socket::shown_path;
 use crate::failure::{Failure, Outcome};
 use crate::output::Bar;
 
@@ -38,15 +39,17 @@ pub(super) struct Listing {
     pub(super) skipped: u64,
 }
 
+/// The whole path of a folder, if it is one.
+pub(super) fn folder(path: &Path) -> Outcome<PathBuf> {
+    let root = path.canonicalize().map_err(|error| Failure::io(&shown_path(path), &error))?;
+    if root.is_dir() { Ok(root) } else { Err(Failure::usage(format!("{} is no folder", shown_path(path)))) }
+}
+
 /// Walks a folder and counts every file. `data` is left out.
-pub(super) fn take(folder: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
-    let root = folder.canonicalize().map_err(|error| Failure::io(&crate::api::socket::shown_path(folder), &error))?;
-    if !root.is_dir() {
-        return Err(Failure::usage(format!("{} is no folder", crate::api::socket::shown_path(folder))));
-    }
+pub(super) fn take(root: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
     let data = data.to_owned();
     let (files, skipped) = (Mutex::new(Vec::new()), AtomicU64::new(0));
-    let walk = WalkBuilder::new(&root)
+    let walk = WalkBuilder::new(root)
         .hidden(false)
         .require_git(false)
         .git_global(false)
@@ -54,7 +57,7 @@ pub(super) fn take(folder: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
         .filter_entry(move |entry| is_wanted(entry, &data))
         .build_parallel();
     walk.run(|| {
-        Box::new(|entry| match entry.map_err(drop).and_then(|entry| listed(&root, &entry)) {
+        Box::new(|entry| match entry.map_err(drop).and_then(|entry| listed(root, &entry)) {
             Ok(Some(file)) => {
                 bar.advance(1);
                 let Ok(mut files) = files.lock() else { return WalkState::Quit };

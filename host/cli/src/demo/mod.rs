@@ -14,7 +14,7 @@ mod stage;
 mod traffic;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,13 +52,14 @@ pub struct Options {
 
 /// Runs the demo; the exit code is 0 only if everything was verified.
 pub fn run(context: &Context, options: &Options) -> Outcome<u8> {
+    let folder = list::folder(&options.dir)?;
     let stage = Stage::set(options.data.as_deref(), options.components.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the demo", &error))?;
     let outcome = runtime.block_on(async {
         let limit = context.timeout;
         tokio::select! {
-            outcome = whole(context, options, &stage) => outcome,
+            outcome = whole(context, options, &folder, &stage) => outcome,
             code = stopped() => code,
             () = after(limit) => Err(Failure::new("E_COMMAND_TIMEOUT", "the demo was not done in time")),
         }
@@ -66,8 +67,10 @@ pub fn run(context: &Context, options: &Options) -> Outcome<u8> {
     // Ends the host too, if the demo was left before its end.
     drop(runtime);
     match &outcome {
-        Err(_) => context.output.note(&format!("the data directory is kept: {}", stage.data.display())),
-        Ok(_) => stage.strike(),
+        Err(_) if stage.is_used() => {
+            context.output.note(&format!("the data directory is kept: {}", stage.data.display()))
+        }
+        _ => stage.strike(),
     }
     outcome
 }
@@ -89,11 +92,11 @@ async fn stopped() -> Outcome<u8> {
     }
 }
 
-async fn whole(context: &Context, options: &Options, stage: &Stage) -> Outcome<u8> {
+async fn whole(context: &Context, options: &Options, folder: &Path, stage: &Stage) -> Outcome<u8> {
     let began = Instant::now();
     let output = &context.output;
     let bar = Bar::new(output, "listing", 0);
-    let Listing { files, skipped } = tokio::task::block_in_place(|| list::take(&options.dir, &stage.data, &bar))?;
+    let Listing { files, skipped } = tokio::task::block_in_place(|| list::take(folder, &stage.data, &bar))?;
     let (files, bytes) = (Arc::new(files), 0u64);
     let bytes = files.iter().fold(bytes, |sum, file| sum + file.figures.bytes);
     bar.note(

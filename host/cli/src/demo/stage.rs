@@ -11,6 +11,9 @@ use crate::process::{Launch, make_data_dir};
 /// The components that are needed.
 const NEEDED: [&str; 3] = ["digest.wasm", "digest-v2.wasm", "ledger.wasm"];
 
+/// The manifest of its hive, in the data directory.
+const MANIFEST: &str = "hive.toml";
+
 /// Everything that the demo needs on disk.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -31,7 +34,7 @@ impl Stage {
             Some(data) => data.to_owned(),
             None => std::env::temp_dir().join(format!("skep-demo-{}", std::process::id())),
         };
-        if data.join("hive.toml").exists() || (own && data.exists()) {
+        if data.join(MANIFEST).exists() || (own && data.exists()) {
             let message = format!("{} holds another run of the demo", shown_path(&data));
             return Err(Failure::new("E_DEMO_FAILED", message).with_help("remove it, or name another one: --data DIR"));
         }
@@ -47,10 +50,15 @@ impl Stage {
 
     /// Writes the manifest and says how its host is started.
     pub(super) fn launch(&self, agents: u32, trap_on: Option<&str>) -> Outcome<Launch> {
-        let manifest = self.data.join("hive.toml");
+        let manifest = self.data.join(MANIFEST);
         let text = manifest_text(&self.components, agents, trap_on);
         std::fs::write(&manifest, text).map_err(|error| Failure::io(&shown_path(&manifest), &error))?;
         Ok(Launch { manifest, data: self.data.clone(), own_session: false, options: Vec::new() })
+    }
+
+    /// Whether a host was to play on it: there is something to look at.
+    pub(super) fn is_used(&self) -> bool {
+        self.data.join(MANIFEST).exists()
     }
 
     /// Removes what the demo made. What is left over is in the way of nobody but its reader.

@@ -1,0 +1,81 @@
+//! The names of events, for whoever asks for some of them: a slip is an error and not silence. Never an event.
+
+use std::collections::BTreeSet;
+
+use super::problem::ApiError;
+
+/// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
+pub(crate) const NAMES: [&str; 32] = [
+    "hive.started",
+    "hive.stopping",
+    "hive.down",
+    "plugin.loaded",
+    "agent.starting",
+    "agent.ready",
+    "agent.registered",
+    "agent.passive",
+    "agent.exited",
+    "agent.restarting",
+    "agent.gone",
+    "agent.health",
+    "supervisor.escalated",
+    "supervisor.ended",
+    "turn.committed",
+    "turn.failed",
+    "message.refused",
+    "message.redelivered",
+    "message.dead-letter",
+    "message.dropped",
+    "grant.denied",
+    "limit.reached",
+    "ask.failed",
+    "commit.failed",
+    "swap.prepared",
+    "swap.resumed",
+    "swap.failed",
+    "log",
+    "log.suppressed",
+    "metric",
+    "custom",
+    "span",
+];
+
+/// Whether some event's name begins so.
+pub(super) fn check(prefix: &str) -> Result<(), ApiError> {
+    if NAMES.iter().any(|name| name.starts_with(prefix)) {
+        return Ok(());
+    }
+    let error =
+        ApiError::bad_request(format!("no event has a name that begins with {}", skep_core::name::shown(prefix, 64)));
+    let families: BTreeSet<&str> = NAMES.iter().filter_map(|name| name.split('.').next()).collect();
+    let similar = skep_core::similar::closest(prefix.trim_end_matches('.'), NAMES.iter().chain(&families).copied());
+    Err(match similar {
+        Some(similar) => error.with_help(format!("did you mean {similar}?")),
+        None => error.with_help(format!("they begin with {}", Vec::from_iter(families).join(", "))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_events() {
+        let source = include_str!("../../../core/src/event.rs");
+        let (_, names) = source.split_once("pub fn name(&self)").unwrap();
+        let (names, _) = names.split_once("pub fn severity").unwrap();
+        let names: BTreeSet<&str> = names.split('"').skip(1).step_by(2).collect();
+        assert_eq!(names, BTreeSet::from(NAMES));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        for known in ["agent.", "agent", "swap.failed", "log", ""] {
+            assert!(check(known).is_ok(), "{known}");
+        }
+        for (slip, meant) in [("agnt", "agent"), ("swap.faild", "swap.failed"), ("deadletter", "ask, commit")] {
+            let error = check(slip).unwrap_err();
+            assert!(error.0.help.as_ref().is_some_and(|help| help.contains(meant)), "{:?}", error.0);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Commands as people type them, with slips: what is not there or not understood is an error that says what was meant, and
+//! never silence. What commands do with a host is tested where the host does it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use skep_tests::guests::component;
+use skep_tests::hives::telemetry;
+use skep_tests::process::{Process, Ran, binary, skep};
+use tempfile::TempDir;
+
+struct Hive {
+    _process: Process,
+    _dir: TempDir,
+    data: PathBuf,
+}
+
+async fn hive() -> Hive {
+    let dir = tempfile::tempdir().expect("a folder");
+    let manifest = dir.path().join("hive.toml");
+    let counter = component("counter").display().to_string();
+    let text = format!(
+        "[hive]\nname = \"shop\"\n[plugin.counter]\npath = {counter:?}\n[agent.counter]\nplugin = \"counter\"\n"
+    );
+    std::fs::write(&manifest, text).expect("a manifest");
+    let data = dir.path().join("data");
+    Hive { _process: Process::up(&manifest, &data).await, _dir: dir, data }
+}
+
+impl Hive {
+    async fn run(&self, line: &[&str]) -> Ran {
+        let data = self.data.display().to_string();
+        skep(&[&["--data", &data], line].concat()).await
+    }
+
+    /// Refused with this exit code and these words.
+    async fn refuses(&self, line: &[&str], code: i32, words: &[&str]) {
+        let ran = self.run(line).await;
+        assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{line:?}: {ran:?}");
+        for word in words {
+            assert!(ran.err.contains(word), "{line:?}: {word:?} is not in {}", ran.err);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slip_is_told_with_what_was_meant() {
+    let hive = hive().await;
+    hive.refuses(&["events", "--kind", "agnt."], 2, &["agnt.", "did you mean agent?"]).await;
+    hive.refuses(&["events", "--kind", "swap.faild", "-f"], 2, &["did you mean swap.failed?"]).await;
+    hive.refuses(&["events", "--agent", "countr"], 5, &["did you mean counter?"]).await;
+    hive.refuses(&["logs", "countr"], 5, &["did you mean counter?"]).await;
+    hive.refuses(&["inspect", "countr"], 5, &["did you mean counter?"]).await;
+    hive.refuses(&["send", "counter", "x", "--channel", "dta"], 2, &["'dta'", "data"]).await;
+    hive.refuses(&["spawn", "x", "counter", "--set", "durabilty=full"], 7, &["did you mean `durability`?"]).await;
+    hive.refuses(&["explain", "agent.budgt"], 5, &["did you mean agent.budget?"]).await;
+    hive.refuses(&["explain", "e_no_agnt"], 5, &["did you mean E_NO_AGENT?"]).await;
+    hive.refuses(&["dead-letters", "lst"], 2, &["'list'"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_says_two_things_or_nothing_is_refused() {
+    let hive = hive().await;
+    let add = ["call", "counter", "{\"by\": 1}", "--kind", "add"];
+    hive.refuses(&[&add[..], &["--client-id", ""]].concat(), 2, &["--client-id"]).await;
+    hive.refuses(&[&add[..], &["--header", "=x"]].concat(), 2, &["NAME=VALUE"]).await;
+    hive.refuses(&[&add[..], &["--timeout", "5"]].concat(), 2, &["a number and a unit"]).await;
+    hive.refuses(&["spawn", "x", "counter", "--set", "=x"], 2, &["KEY=VALUE"]).await;
+    let twice = ["spawn", "x", "counter", "--config", "{\"a\": 1}", "--set", "config.b=2"];
+    hive.refuses(&twice, 2, &["config is there twice"]).await;
+    assert_eq!(hive.run(&add).await.out, "1", "none of them has done anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_the_past_is_found_by_name_and_agent() {
+    let hive = hive().await;
+    if !telemetry() {
+        let ran = hive.run(&["events"]).await;
+        return assert!(ran.code == Some(0) && ran.err.contains("this host keeps no events"), "{ran:?}");
+    }
+    let names = |ran: Ran| ran.out.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(hive.run(&["events", "--kind", "agent.ready", "-o", "name"]).await), ["agent.ready"]);
+    let of_agent = names(hive.run(&["events", "--agent", "counter", "-o", "name"]).await);
+    assert_eq!(of_agent, ["agent.starting", "agent.ready"]);
+    assert_eq!(names(hive.run(&["events", "--last", "1", "--kind", "agent", "-o", "name"]).await), ["agent.ready"]);
+    // With -f an agent that is still to come is waited for.
+    let ran = hive.run(&["events", "-f", "--agent", "later", "--timeout", "200ms"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_the_command_line_are_json_where_json_is_asked_for() {
+    for line in
+        [&["ps", "--nothing", "-o", "json"][..], &["-ojsonl", "pss"], &["up", "--threads", "0", "--output=json"]]
+    {
+        let ran = skep(line).await;
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_else(|_| panic!("{ran:?}"));
+        assert_eq!((error["code"].as_str(), error["exit"].as_u64()), (Some("E_USAGE"), Some(2)), "{error}");
+        assert!(error["message"].as_str().is_some_and(|text| !text.contains('\n') && !text.is_empty()), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_of_no_folder_leaves_nothing_behind() {
+    let (temporary, components) = (tempfile::tempdir().expect("a folder"), component("digest"));
+    let components = components.parent().map(Path::to_owned).expect("a folder");
+    for folder in ["no such folder", "/dev/null"] {
+        let mut demo = tokio::process::Command::new(binary());
+        demo.args(["demo", folder, "--components"]).arg(&components).env("TMPDIR", temporary.path());
+        let status = demo.stdout(Stdio::null()).stderr(Stdio::null()).status().await.expect("a process");
+        assert!([Some(1), Some(2)].contains(&status.code()), "{status}");
+        let left: Vec<_> = std::fs::read_dir(&temporary).expect("a folder").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
