@@ -89,6 +89,21 @@ async fn a_part_of_the_past_is_found_by_name_and_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_file_of_a_data_directory_is_in_the_formats() {
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
+    let formats = std::fs::read_to_string(formats).expect("a document");
+    let hive = hive().await;
+    let file = component("counter2").display().to_string();
+    assert_eq!(hive.run(&["swap", "counter", &file]).await.code, Some(0));
+    for entry in std::fs::read_dir(&hive.data).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        assert!(formats.contains(&format!("`{name}`")) || formats.contains(&format!("`{name}/")), "{name}");
+    }
+    let plugins = std::fs::read_dir(hive.data.join("plugins")).expect("a folder");
+    assert_eq!(plugins.count(), 2, "the old version and the new one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_the_command_line_are_json_where_json_is_asked_for() {
     for line in
         [&["ps", "--nothing", "-o", "json"][..], &["-ojsonl", "pss"], &["up", "--threads", "0", "--output=json"]]

@@ -25,6 +25,7 @@ mod manifest;
 mod outside;
 mod plugin;
 mod python;
+mod readme;
 mod registry;
 mod rules;
 mod store;

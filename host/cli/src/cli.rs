@@ -111,6 +111,44 @@ mod tests {
         walk(&Cli::command());
     }
 
+    const MANUAL: &str = include_str!("../../../docs/cli.md");
+
+    /// The first words in backticks of the rows of the table under a heading.
+    fn rows(heading: &str) -> Vec<&'static str> {
+        let (_, rest) = MANUAL.split_once(heading).unwrap();
+        let table = rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+        table.skip(2).map(|row| row.trim_start_matches("| ").split(" |").next().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_manual_has_every_command_and_no_other() {
+        let command = Cli::command();
+        let commands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let rows = rows("# The command line");
+        let named: Vec<&str> = rows.iter().map(|row| row.trim_matches('`').split([' ', '`']).next().unwrap()).collect();
+        assert_eq!(named, commands);
+        let letters = command.find_subcommand("dead-letters").unwrap();
+        for inner in letters.get_subcommands().map(clap::Command::get_name) {
+            assert!(rows.iter().any(|row| row.contains("dead-letters") && row.contains(inner)), "{inner}");
+        }
+    }
+
+    #[test]
+    fn the_manual_has_every_exit_code_with_its_meaning() {
+        let rows = rows("## Exit codes");
+        let codes: Vec<String> = crate::exit::Exit::ALL.iter().map(|exit| (*exit as u8).to_string()).collect();
+        assert_eq!(rows[..codes.len()], codes);
+    }
+
+    #[test]
+    fn the_manual_has_every_route() {
+        let routes = include_str!("api/routes.rs").split(".route(\"").skip(1);
+        for route in routes {
+            let path = route.split('"').next().unwrap().replace("{agent}", "NAME").replace("{id}", "ID");
+            assert!(rows("## The API").iter().any(|row| row.contains(&format!(" {path}"))), "{path}");
+        }
+    }
+
     #[test]
     fn durations_need_a_unit_and_a_length() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
