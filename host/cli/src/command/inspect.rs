@@ -48,12 +48,16 @@ fn table(detail: &AgentDetail) -> Table {
         ("turns failed", detail.turns_failed.to_string()),
         ("restarts", agent.restarts.to_string()),
         ("last failure", detail.last_failure.clone().unwrap_or_else(|| "none".to_owned())),
-        ("waiting", if waiting.is_empty() { "nothing".to_owned() } else { waiting.join(", ") }),
+        ("waiting", listed(&waiting, "nothing")),
         ("memory", detail.memory_bytes.map_or_else(|| "no instance".to_owned(), shown_bytes)),
         ("state", shown_bytes(detail.state_bytes)),
         ("asks open", detail.asks_open.to_string()),
         ("replies owed", detail.replies_owed.to_string()),
-        ("timers", detail.timers.join(", ")),
-        ("subscriptions", detail.subscriptions.join(", ")),
+        ("timers", listed(&detail.timers, "none")),
+        ("subscriptions", listed(&detail.subscriptions, "none")),
     ])
+}
+
+fn listed(items: &[String], if_empty: &str) -> String {
+    if items.is_empty() { if_empty.to_owned() } else { items.join(", ") }
 }
