@@ -41,10 +41,11 @@ fn folder() -> (tempfile::TempDir, String) {
     (dir, commands)
 }
 
-/// A line in a shell, with the folder for what is compiled shared with the other guests.
+/// A line in a shell. What is compiled is kept for the next run, and apart from the other guests: one of them has the same
+/// name.
 async fn typed(dir: &Path, line: &str) -> Output {
     let line = match line.starts_with("skep build") {
-        true => format!("{line} --target-dir '{}'", root().join("target/guests").display()),
+        true => format!("{line} --target-dir '{}'", root().join("target/guests/readme").display()),
         false => line.to_owned(),
     };
     let path = std::env::join_paths(
