@@ -1,14 +1,14 @@
-//! The log of a host: text or one JSON value a line, to stderr or to a file that is bounded. Never data of a command.
+//! The log of a host: text or one JSON value a line, to stderr or to a file that is bounded. Never data of a command, and
+//! never a wait for whoever reads it.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use super::log_queue::{Lines, Log};
 use crate::api::socket::shown_path;
 use crate::failure::{Failure, Outcome};
 
@@ -27,8 +27,8 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process. `verbose` counts -v.
-pub(super) fn start(format: LogFormat, file: Option<&Path>, color: bool, quiet: bool, verbose: u8) -> Outcome {
+/// Starts logging for this process. `verbose` counts -v. What waits is written at the end of what is returned.
+pub(super) fn start(format: LogFormat, file: Option<&Path>, color: bool, quiet: bool, verbose: u8) -> Outcome<Log> {
     let usual = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "skep=info,warn",
@@ -40,19 +40,23 @@ pub(super) fn start(format: LogFormat, file: Option<&Path>, color: bool, quiet: 
         Failure::usage(format!("{VARIABLE} is not understood: {error}"))
             .with_help("it takes words such as skep=debug,warn")
     })?;
-    let writer = match file {
-        None => BoxMakeWriter::new(io::stderr),
-        Some(path) => {
-            let log = Bounded::open(path).map_err(|error| Failure::io(&shown_path(path), &error))?;
-            BoxMakeWriter::new(Mutex::new(log))
-        }
+    let to: Box<dyn Write + Send> = match file {
+        None => Box::new(io::stderr()),
+        Some(path) => Box::new(Bounded::open(path).map_err(|error| Failure::io(&shown_path(path), &error))?),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let queue = Lines::new(to, tell_left_out).map_err(|error| Failure::io("the thread of the log", &error))?;
+    let log = Log::new(&queue);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || queue.clone());
     let started = match format {
         LogFormat::Text => lines.with_ansi(color && file.is_none()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
     };
-    started.map_err(|error| Failure::new("E_IO", format!("the log cannot be started: {error}")))
+    started.map_err(|error| Failure::new("E_IO", format!("the log cannot be started: {error}")))?;
+    Ok(log)
+}
+
+fn tell_left_out(lines: u64) {
+    tracing::warn!(target: "skep", lines, "the log was written too slowly: so many of its lines were left out since the start");
 }
 
 /// A log file that begins anew when it is full; what was there is kept once, with the ending `.1`.

@@ -27,6 +27,7 @@ mod context;
 mod describe;
 mod detach;
 mod input;
+mod log_queue;
 mod logging;
 mod run;
 

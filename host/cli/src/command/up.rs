@@ -113,7 +113,8 @@ fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let output = &context.output;
-    logging::start(args.log_format, args.log_file.as_deref(), output.talk_color, output.quiet, output.verbose)?;
+    let _log =
+        logging::start(args.log_format, args.log_file.as_deref(), output.talk_color, output.quiet, output.verbose)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(API_THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the API", &error))?;
     runtime.block_on(serve(context, args, &manifest, &data))
@@ -139,7 +140,10 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
         Told::Ready(status).tell();
     } else if args.log_format == LogFormat::Text || args.log_file.is_some() {
         // Among lines of JSON it would be in the way; the event hive.started says the same there.
-        context.output.note(&format!("hive {} is up: {} agents, data in {}", status.hive, status.agents, status.data));
+        let text = format!("hive {} is up: {} agents, data in {}", status.hive, status.agents, status.data);
+        let output = context.output.clone();
+        // Whoever does not read it keeps nobody waiting.
+        drop(std::thread::Builder::new().spawn(move || output.note(&text)));
     }
     let code = until_stopped(&host, stop, signals).await;
     drop(bound);
