@@ -1,13 +1,21 @@
 //! Messages from outside: what a client's own id promises, and what is wrong with a message is said.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::process::Stdio;
+use std::task::Poll;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
-use skep_core::spec::Durability;
+use skep_core::spec::{AgentSpec, Durability};
 use skep_core::{Channel, MessageId};
 use skep_runtime::{AskOptions, Error, Host, SendOptions};
-use skep_tests::hives::Draft;
+use skep_tests::guests::component;
+use skep_tests::hives::{Draft, Nest, cache_dir};
 use skep_tests::kit::{self, event};
+use skep_tests::process::{binary, skep};
 use skep_tests::puppet::{ask, came, json_body, noted, send, told};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 const DURABILITIES: [Durability; 3] = [Durability::None, Durability::Process, Durability::Full];
 
@@ -182,4 +190,75 @@ async fn a_body_that_is_not_what_the_agent_expects_is_refused_with_what_it_expec
     let refused = event("message.refused").of("counter");
     kit::expect(&host, refused, send(&host, "counter", "add", json!("x"))).await;
     assert_eq!(ask(&host, "counter", "get", json!(null)).await.expect("a reply"), json!(0));
+}
+
+/// An `a` that is busy for a while, and whose mailbox has no room left.
+async fn full(durability: Durability) -> Nest {
+    let narrow = |spec: &mut AgentSpec| spec.budget.mailbox_messages_max = 2;
+    let on = json!({"busy": [{"do": "spin", "ms": 500}]});
+    let host = Draft::new().puppet_with("a", durability, on, narrow).run().await;
+    kit::expect(&host, noted("a", "busy 0"), send(&host, "a", "busy", json!(0))).await;
+    for n in 1..=2 {
+        send(&host, "a", "n", json!(n)).await;
+    }
+    host
+}
+
+/// Goes on with it once; it has to wait.
+async fn waits<T>(mut work: Pin<&mut impl Future<Output = T>>) {
+    assert!(poll_fn(|context| Poll::Ready(work.as_mut().poll(context).is_pending())).await, "it did not wait");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_while_it_waits_for_room_may_come_again() {
+    for durability in DURABILITIES {
+        let host = full(durability).await;
+        let mut watch = kit::Watch::on(&host);
+        waits(pin!(send_as(&host, "one", 3))).await;
+        waits(pin!(ask_as(&host, "two", "m"))).await;
+        watch.expect(&noted("a", "n 2")).await;
+        send_as(&host, "one", 3).await;
+        ask_as(&host, "two", "m").await.expect("a reply");
+        fence(&host).await;
+        assert_eq!(came(&host, "a").await, ["busy 0", "n 1", "n 2", "n 3", "m -", "fence 0"], "{durability:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_joined_an_ask_that_was_not_taken_is_told_so() {
+    let host = full(Durability::Full).await;
+    let mut second = pin!(ask_as(&host, "one", "m"));
+    {
+        let mut first = pin!(ask_as(&host, "one", "m"));
+        waits(first.as_mut()).await;
+        waits(second.as_mut()).await;
+    }
+    assert_eq!(second.await.expect_err("no room").code(), "E_NOT_SENT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_log_is_not_read_goes_on_and_says_what_the_log_lacks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (manifest, data) = (dir.path().join("hive.toml"), dir.path().join("data").display().to_string());
+    let puppet = component("puppet").display().to_string();
+    let text = format!(
+        "[hive]\nname = \"noisy\"\n[plugin.puppet]\npath = {puppet:?}\n[agent.a]\nplugin = \"puppet\"\n\
+         config = {{ on = {{}} }}\n[agent.a.budget]\nlog_lines_per_s_max = 1000000\n"
+    );
+    std::fs::write(&manifest, text).expect("a manifest");
+    let mut up = tokio::process::Command::new(binary());
+    up.arg("up").arg(&manifest).args(["--data", &data, "--ready-lines", "-vv", "--cache"]).arg(cache_dir());
+    up.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut up = up.spawn().expect("a process");
+    let mut lines = BufReader::new(up.stdout.take().expect("a pipe")).lines();
+    while !lines.next_line().await.expect("a line").expect("a host that starts").contains("\"ready\"") {}
+    let flood = json!([{"do": "log", "text": "x".repeat(100), "times": 10_000}]).to_string();
+    for _ in 0..5 {
+        let ran = skep(&["--data", &data, "call", "a", &flood, "--kind", "do", "--timeout", "30s"]).await;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+    assert_eq!(skep(&["--data", &data, "ps", "-o", "name"]).await.out, "a\n");
+    let mut log = BufReader::new(up.stderr.take().expect("a pipe")).lines();
+    let mut told = async || while !log.next_line().await.expect("a line").expect("a host").contains("were left out") {};
+    tokio::time::timeout(kit::LIMIT, told()).await.expect("a log that says what it lacks");
 }

@@ -1,10 +1,14 @@
 //! The store under the turns: what a commit means, what happens when it fails, and who may have a data directory.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+use skep_core::MessageId;
+use skep_core::clock::Clock;
 use skep_core::spec::Durability;
-use skep_runtime::Host;
+use skep_runtime::{Host, RealClock};
 use skep_tests::faulty::{FaultyStore, Turns};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event, exited};
@@ -12,10 +16,10 @@ use skep_tests::puppet::{ask, came, history, noted, send, told, try_send};
 
 /// `a` passes on what it gets to `b`, both durable; `none` has no durability.
 fn draft() -> Draft {
-    let pass = json!({"pass": [
-        {"do": "put", "key": "passed", "value": 1},
-        {"do": "send", "to": "b", "kind": "n", "body": 1},
-    ]});
+    let pass = json!({
+        "busy": [{"do": "spin", "ms": 300}],
+        "pass": [{"do": "put", "key": "passed", "value": 1}, {"do": "send", "to": "b", "kind": "n", "body": 1}],
+    });
     Draft::new().puppet("a", Durability::Full, pass).puppet("b", Durability::Full, json!({})).puppet(
         "none",
         Durability::None,
@@ -230,4 +234,148 @@ async fn an_instance_that_is_dropped_after_every_turn_loses_nothing() {
     assert_eq!(reply.expect("a reply").as_ref(), b"\"kept\"");
     assert!(host.inspect("a").expect("an agent").memory_bytes.is_none(), "there is no instance between turns");
     assert_eq!(history(&host, "a").await, ["start fresh", "hold 0", "hold 1"]);
+}
+
+/// A durable `a` that fails on poison.
+async fn poisoned(store: &FaultyStore) -> Host {
+    let draft = Draft::new().puppet("a", Durability::Full, json!({"poison": [{"do": "trap"}]}));
+    let draft = draft.puppet("none", Durability::None, json!({}));
+    draft.builder().store(Arc::new(store.clone())).start().await.expect("the hive starts")
+}
+
+async fn dead(host: &Host) -> MessageId {
+    kit::expect(host, event("message.dead-letter").of("a"), send(host, "a", "poison", json!("x"))).await.1
+}
+
+fn letters(host: &Host) -> usize {
+    host.dead_letters(10).expect("dead letters").len()
+}
+
+async fn end(host: Host) {
+    host.shutdown().await;
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_waits_for_is_written_when_the_disk_has_room_again() {
+    let store = FaultyStore::default();
+    let host = poisoned(&store).await;
+    store.turns(Turns::NoRoom);
+    dead(&host).await;
+    let later = told(&host, "none", json!([{"do": "once", "name": "t", "ms": 50}]));
+    kit::expect(&host, noted("none", "timer t"), later).await;
+    assert!(store.refused() > 0, "the dead letter had no room");
+    store.turns(Turns::Commit);
+    fence(&host, "a").await;
+    end(host).await;
+    let host = poisoned(&store).await;
+    fence(&host, "a").await;
+    assert_eq!((letters(&host), host.inspect("a").expect("an agent").turns_failed), (1, 0), "it does not come again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_at_the_end_is_counted_and_said() {
+    let store = FaultyStore::default();
+    let host = poisoned(&store).await;
+    store.turns(Turns::NoRoom);
+    dead(&host).await;
+    let mut watch = Watch::on(&host);
+    tokio::time::timeout(kit::LIMIT, host.shutdown()).await.expect("an end");
+    watch.expect(&event("commit.failed").saying("2 writes that nobody waits for are given up")).await;
+    assert!(host.counters().values.contains(&("writes.given-up".to_owned(), 2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_disk_takes_the_hive_down_whatever_was_to_be_written() {
+    let store = FaultyStore::default();
+    let host = on(&store).await;
+    store.all(Turns::Break);
+    let mut watch = Watch::on(&host);
+    let error = try_send(&host, "a", "n", json!(0)).await.expect_err("a broken disk");
+    assert_eq!(error.code(), "E_STORE_FATAL", "{error}");
+    watch.expect(&event("hive.down")).await;
+    let reason = host.ended().await.to_string();
+    assert!(reason.contains("the store failed"), "{reason}");
+}
+
+/// Panics once, where effects are let out.
+#[derive(Default)]
+struct Trap {
+    clock: RealClock,
+    set: AtomicBool,
+}
+
+impl Clock for Trap {
+    fn wall_ns(&self) -> u64 {
+        if std::thread::current().name() == Some("skep-release") && self.set.swap(false, Ordering::SeqCst) {
+            panic!("the clock has stopped");
+        }
+        self.clock.wall_ns()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.clock.monotonic_ns()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_after_a_commit_takes_the_hive_down_and_says_why() {
+    let (store, clock) = (FaultyStore::default(), Arc::new(Trap::default()));
+    let builder = draft().builder().store(Arc::new(store.clone())).clock(clock.clone());
+    let host = builder.start().await.expect("the hive starts");
+    let mut watch = Watch::on(&host);
+    // After a commit that failed the next one is the writer's, and what follows it the releaser's.
+    store.turns(Turns::NoRoom);
+    send(&host, "a", "n", json!(0)).await;
+    watch.expect(&event("commit.failed").of("a")).await;
+    clock.set.store(true, Ordering::SeqCst);
+    store.turns(Turns::Commit);
+    let reason = tokio::time::timeout(kit::LIMIT, host.ended()).await.expect("an end").to_string();
+    assert!(reason.contains("panicked: the clock has stopped"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_be_written_after_the_end_is_refused() {
+    let store = FaultyStore::default();
+    let host = poisoned(&store).await;
+    let id = dead(&host).await;
+    host.shutdown().await;
+    let dropped = tokio::time::timeout(kit::LIMIT, host.drop_dead_letter(id)).await.expect("no hang");
+    assert!(dropped.expect_err("the host has stopped").to_string().contains("the host has stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_whose_caller_has_gone_is_done_and_forgets_the_letter_with_it() {
+    let store = FaultyStore::default();
+    let host = poisoned(&store).await;
+    let id = dead(&host).await;
+    end(host).await;
+    let host = on(&store).await;
+    let mut watch = Watch::on(&host);
+    store.all(Turns::Hold);
+    {
+        let mut retry = pin!(host.retry_dead_letter(id));
+        assert!(
+            std::future::poll_fn(|context| std::task::Poll::Ready(retry.as_mut().poll(context).is_pending())).await
+        );
+    }
+    store.all(Turns::Commit);
+    watch.expect(&noted("a", "poison \"x\" retried")).await;
+    end(host).await;
+    let host = on(&store).await;
+    assert_eq!((letters(&host), came(&host, "a").await), (0, vec!["poison \"x\" retried".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_is_not_taken_leaves_the_letter() {
+    let store = FaultyStore::default();
+    let host = poisoned(&store).await;
+    let id = dead(&host).await;
+    fence(&host, "a").await;
+    store.all(Turns::NoRoom);
+    assert_eq!(host.retry_dead_letter(id).await.expect_err("no room").code(), "E_STORE_NO_ROOM");
+    assert_eq!(letters(&host), 1);
+    store.all(Turns::Commit);
+    end(host).await;
+    assert_eq!(letters(&poisoned(&store).await), 1);
 }

@@ -169,12 +169,13 @@ async fn a_start_that_fails_after_the_migration_leaves_the_old_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_swaps_at_once_the_second_is_refused() {
+async fn of_two_swaps_at_once_one_is_refused() {
     let host = counters().run().await;
     let file = component("counter2");
     let (first, second) = tokio::join!(host.swap("counter", &file), host.swap("one", &file));
-    assert!(first.is_ok());
-    assert_eq!(second.expect_err("the first is under way").code(), "E_SWAP_IN_PROGRESS");
+    let (done, refused) = if first.is_ok() { (first, second) } else { (second, first) };
+    assert!(done.is_ok());
+    assert_eq!(refused.expect_err("the other is under way").code(), "E_SWAP_IN_PROGRESS");
     let error = host.swap("contour", &file).await.expect_err("nobody");
     assert!(["E_NO_AGENT", "E_NO_PLUGIN"].contains(&error.code()), "{error}");
 }
@@ -255,4 +256,20 @@ async fn a_swap_waits_for_a_turn_that_runs() {
     let receipt = tokio::time::timeout(Duration::from_secs(30), swap(&host, "a", &file)).await.expect("no hang");
     assert_eq!(receipt.agents[0].replayed, 0);
     assert_eq!(came(&host, "a").await, ["busy 0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_whose_caller_has_gone_comes_to_its_end() {
+    let host = counters().run().await;
+    add(&host, "one", 5).await;
+    let mut watch = Watch::on(&host);
+    let (file, prepared) = (component("counter2"), event("swap.prepared"));
+    tokio::select! {
+        biased;
+        swapped = host.swap("counter", &file) => drop(swapped.expect("a swap")),
+        _ = watch.expect(&prepared) => {}
+    }
+    watch.expect(&event("swap.resumed")).await;
+    assert!(version(&host, "one").await.is_some() && version(&host, "two").await.is_some());
+    assert_eq!(add(&host, "one", 1).await, json!(6));
 }

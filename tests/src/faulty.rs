@@ -81,10 +81,9 @@ impl Store for FaultyStore {
     fn commit(&self, commit: &Commit) -> Result<(), Error> {
         let of_turn = commit.writes.iter().any(|write| matches!(write, Write::TakeMessage { .. }));
         let mut mode = self.0.mode.lock().expect("a mode");
-        if of_turn {
-            mode = self.0.changed.wait_while(mode, |mode| mode.turns == Turns::Hold).expect("a mode");
-        }
-        let refusal = match if of_turn { mode.turns } else { mode.others } {
+        let what = |mode: &Mode| if of_turn { mode.turns } else { mode.others };
+        mode = self.0.changed.wait_while(mode, |mode| what(mode) == Turns::Hold).expect("a mode");
+        let refusal = match what(&mode) {
             Turns::NoRoom => Some(Error::NoRoom("as a test has told it".to_owned())),
             Turns::Break => Some(Error::Fatal("as a test has told it".to_owned())),
             Turns::Commit | Turns::Hold => None,

@@ -224,6 +224,7 @@ impl Builder {
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),
         });
+        hive.watch_commits();
         crate::plugins::announce(&hive);
         Ok((hive, self.report))
     }

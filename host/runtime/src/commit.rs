@@ -3,21 +3,28 @@
 //!
 //! Whoever holds the writer's place drains the queue. That is the writer's thread, or, if nobody else waits, the thread
 //! of the turn itself: a lone durable ask then costs no change of threads.
+//!
+//! What nobody waits for comes again, in its place, for as long as the store says that there is no room; it is never
+//! lost without a word.
 
+use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use skep_core::Seq;
+use skep_core::name::shown;
 use skep_store::{Commit, Error as StoreError, Store, Sync, Write};
 
 use crate::cell::Cell;
+use crate::group::{Group, LATER_BYTES_MAX, LATER_WRITES_MAX, Load, Queue, Queued};
 
-/// Writes of one group at most: it bounds how long the first of them waits for the last.
-const GROUP_WRITES_MAX: usize = 4_096;
+/// The text of a panic, in characters.
+const PANIC_CHARS_MAX: usize = 256;
 
 /// The pause after a commit that failed: twice as long after each one that follows.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -34,19 +41,31 @@ pub(crate) struct CommitFailed {
     pub(crate) fatal: bool,
     /// The disk is full, and what the system said.
     pub(crate) no_room: Option<String>,
+    /// The host has stopped: there is no store any more.
+    pub(crate) stopped: bool,
 }
 
 impl CommitFailed {
     fn of(error: &StoreError) -> Self {
         let no_room = if let StoreError::NoRoom(text) = error { Some(text.clone()) } else { None };
-        Self { detail: error.to_string(), fatal: matches!(error, StoreError::Fatal(_)), no_room }
+        let fatal = matches!(error, StoreError::Fatal(_));
+        Self { detail: error.to_string(), fatal, no_room, stopped: false }
+    }
+
+    pub(crate) fn undone() -> Self {
+        let detail = "an earlier turn was undone".to_owned();
+        Self { detail, fatal: false, no_room: None, stopped: false }
+    }
+
+    fn stopped() -> Self {
+        Self { detail: "the host has stopped".to_owned(), fatal: false, no_room: None, stopped: true }
     }
 
     /// For whoever waits for the commit.
     pub(crate) fn into_error(self) -> StoreError {
         match self.no_room {
             Some(text) => StoreError::NoRoom(text),
-            None if self.fatal => StoreError::Fatal(self.detail),
+            None if self.fatal || self.stopped => StoreError::Fatal(self.detail),
             None => StoreError::Invalid(self.detail),
         }
     }
@@ -62,7 +81,19 @@ pub(crate) struct Job {
     pub(crate) done: Done,
 }
 
-type Released = (Done, Result<(), CommitFailed>);
+/// What the hive must hear of, whoever waits for the commit.
+#[derive(Clone, Debug)]
+pub(crate) enum Trouble {
+    /// Nothing more can be written; what the store said.
+    Fatal(String),
+    /// What follows a commit has panicked, so that an agent is now in no state at all; what it said.
+    Panicked(String),
+    /// So many writes that nobody waits for are lost, and why.
+    GivenUp(usize, String),
+}
+
+type Watcher = Box<dyn Fn(Trouble) + Send + std::marker::Sync>;
+pub(crate) type Released = (Done, Result<(), CommitFailed>);
 
 /// See the module.
 pub(crate) struct Committer {
@@ -74,7 +105,7 @@ pub(crate) struct Committer {
 struct Shared {
     /// None once the host has stopped: then the directory is free.
     store: RwLock<Option<Arc<dyn Store>>>,
-    queue: Mutex<VecDeque<Job>>,
+    queue: Mutex<Queue>,
     filled: Condvar,
     writer: Mutex<()>,
     released: Mutex<VecDeque<Released>>,
@@ -86,6 +117,7 @@ struct Shared {
     pausing: Mutex<()>,
     resumed: Condvar,
     commits: AtomicU64,
+    watcher: OnceLock<Watcher>,
 }
 
 impl Committer {
@@ -103,6 +135,7 @@ impl Committer {
             pausing: Mutex::new(()),
             resumed: Condvar::new(),
             commits: AtomicU64::new(0),
+            watcher: OnceLock::new(),
         });
         let spawn = |name: &str, body: fn(&Shared)| {
             let shared = shared.clone();
@@ -110,6 +143,11 @@ impl Committer {
         };
         let threads = vec![spawn("skep-commit", Shared::write_loop)?, spawn("skep-release", Shared::release_loop)?];
         Ok(Self { shared, threads: Mutex::new(threads), next_row: AtomicU64::new(next_row) })
+    }
+
+    /// Who hears of troubles, on any thread. The first one stays.
+    pub(crate) fn watch(&self, watcher: impl Fn(Trouble) + Send + std::marker::Sync + 'static) {
+        let _ = self.shared.watcher.set(Box::new(watcher));
     }
 
     /// The next place in the hive's order. Taken while a turn is sealed, so the rows of one sender ascend.
@@ -133,14 +171,33 @@ impl Committer {
         self.drive(alone);
     }
 
+    /// Queues writes that nobody waits for, and sees to it that they stand some day.
+    pub(crate) fn submit_later(&self, writes: Vec<Write>) {
+        let load = Load::of(&writes);
+        let mut queue = self.shared.queue.lock();
+        if self.shared.failing.load(Ordering::Relaxed) && !queue.later.has_room_for(load) {
+            drop(queue);
+            let why = format!("more than {LATER_WRITES_MAX} writes or {LATER_BYTES_MAX} bytes wait for the store");
+            return self.shared.report(Trouble::GivenUp(load.writes, why));
+        }
+        queue.later.add(load);
+        queue.jobs.push_back(Queued::Later { writes, alone: false });
+        drop(queue);
+        // Never done here, not even after the writer's end: the caller may hold what a release takes.
+        self.shared.filled.notify_one();
+    }
+
     /// Takes a job's place in the order. `drive` must follow.
     pub(crate) fn queue(&self, job: Job) {
-        self.shared.queue.lock().push_back(job);
+        self.shared.queue.lock().jobs.push_back(Queued::Job(job));
     }
 
     /// Has the queue committed. With `alone`, this thread does it if nobody else is at it.
     pub(crate) fn drive(&self, alone: bool) {
         let shared = &self.shared;
+        if shared.is_stopped() {
+            return shared.finish();
+        }
         if alone
             && !shared.failing.load(Ordering::Relaxed)
             && let Some(place) = shared.writer.try_lock()
@@ -148,15 +205,22 @@ impl Committer {
             shared.write_group();
             drop(place);
             shared.release_all();
-            if shared.queue.lock().is_empty() {
+            if shared.queue.lock().jobs.is_empty() {
                 return;
             }
         }
         shared.filled.notify_one();
     }
 
-    /// Ends the threads after everything in the queue is committed and released.
+    /// Ends the threads after everything in the queue is committed and released. What comes later is told so.
     pub(crate) fn stop(&self) {
+        self.join();
+        // What the last releases have queued.
+        self.shared.finish();
+        self.shared.close();
+    }
+
+    fn join(&self) {
         {
             // Under the lock: the writer either sees it, or waits already and hears of it.
             let _queue = self.shared.queue.lock();
@@ -173,17 +237,16 @@ impl Committer {
         if let Some(releaser) = threads.next() {
             let _ = releaser.join();
         }
-        // Whoever else still holds the hive keeps the directory from nobody.
-        drop(self.shared.store.write().take());
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        // The last owner may be one of the two threads itself, which cannot wait for its own end.
+        // The last owner may be one of the two threads itself, which cannot wait for its own end, and may be at a commit.
         let me = std::thread::current().id();
         self.threads.lock().retain(|thread| thread.thread().id() != me);
-        self.stop();
+        self.join();
+        self.shared.close();
     }
 }
 
@@ -192,8 +255,8 @@ impl Shared {
         let mut pause = PAUSE_MIN;
         loop {
             let mut queue = self.queue.lock();
-            while queue.is_empty() {
-                if self.stopped.load(Ordering::SeqCst) {
+            while queue.jobs.is_empty() {
+                if self.is_stopped() {
                     return;
                 }
                 self.filled.wait(&mut queue);
@@ -215,7 +278,7 @@ impl Shared {
     /// A disk that was full a moment ago is full now: nobody runs against it without a pause.
     fn pause(&self, time: Duration) {
         let mut pausing = self.pausing.lock();
-        if !self.stopped.load(Ordering::SeqCst) {
+        if !self.is_stopped() {
             self.resumed.wait_for(&mut pausing, time);
         }
     }
@@ -225,7 +288,7 @@ impl Shared {
             let mut released = self.released.lock();
             while released.is_empty() {
                 // The writer has ended before: what is not here now never comes.
-                if self.stopped.load(Ordering::SeqCst) && self.queue.lock().is_empty() {
+                if self.is_stopped() && self.queue.lock().jobs.is_empty() {
                     return;
                 }
                 self.releasable.wait_for(&mut released, Duration::from_millis(100));
@@ -235,37 +298,48 @@ impl Shared {
         }
     }
 
+    /// Whoever else still holds the hive keeps the directory from nobody.
+    fn close(&self) {
+        drop(self.store.write().take());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn report(&self, trouble: Trouble) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(trouble);
+        }
+    }
+
+    /// The writer has ended, or is about to: whoever brings a job sees to it here.
+    fn finish(&self) {
+        loop {
+            let place = self.writer.lock();
+            self.write_group();
+            drop(place);
+            self.release_all();
+            if self.queue.lock().jobs.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Commits one group from the head of the queue. The caller holds the writer's place.
     fn write_group(&self) {
-        let jobs = self.take_group();
+        let jobs = self.queue.lock().take_group();
         if jobs.is_empty() {
             return;
         }
-        let mut commit = Commit { writes: Vec::new(), sync: Sync::Process };
-        let (mut dones, mut cells) = (Vec::new(), Vec::new());
-        for job in jobs {
-            let void =
-                job.void.as_ref().is_some_and(|(cell, undoings)| cell.undoings.load(Ordering::Acquire) != *undoings);
-            if void {
-                let undone =
-                    CommitFailed { detail: "an earlier turn was undone".to_owned(), fatal: false, no_room: None };
-                dones.push((job.done, Err(undone)));
-                continue;
-            }
-            commit.sync = commit.sync.max(job.sync);
-            commit.writes.extend(job.writes);
-            cells.extend(job.void);
-            dones.push((job.done, Ok(())));
-        }
-        let result = self.write(&commit);
+        let mut group = Group::of(jobs);
+        let failed = self.write(&group.commit).err();
         self.commits.fetch_add(1, Ordering::Relaxed);
-        let failed = result.err().map(|error| CommitFailed::of(&error));
         self.failing.store(failed.is_some(), Ordering::Relaxed);
-        if failed.is_some() {
-            // Before the next group is written: what follows a turn that did not happen must not happen either.
-            for (cell, undoings) in cells {
-                let _ = cell.undoings.compare_exchange(undoings, undoings + 1, Ordering::AcqRel, Ordering::Acquire);
-            }
+        let dones = std::mem::take(&mut group.dones);
+        match &failed {
+            Some(failed) => self.failed(group, failed),
+            None => self.settle_later(&group),
         }
         let mut released = self.released.lock();
         released.extend(dones.into_iter().map(|(done, fate)| {
@@ -274,27 +348,51 @@ impl Shared {
         }));
     }
 
-    fn write(&self, commit: &Commit) -> Result<(), StoreError> {
-        if commit.writes.is_empty() {
-            return Ok(());
+    fn settle_later(&self, group: &Group) {
+        if group.later.is_empty() {
+            return;
         }
-        match &*self.store.read() {
-            Some(store) => store.commit(commit),
-            None => Err(StoreError::Fatal("the host has stopped".to_owned())),
+        let mut queue = self.queue.lock();
+        for writes in group.later() {
+            queue.later.take(Load::of(writes));
         }
     }
 
-    fn take_group(&self) -> Vec<Job> {
-        let mut queue = self.queue.lock();
-        let mut writes = 0;
-        let mut jobs = Vec::new();
-        while writes < GROUP_WRITES_MAX
-            && let Some(job) = queue.pop_front()
-        {
-            writes += job.writes.len().max(1);
-            jobs.push(job);
+    fn failed(&self, group: Group, failed: &CommitFailed) {
+        // Before the next group is written: what follows a turn that did not happen must not happen either.
+        for (cell, undoings) in &group.cells {
+            let next = undoings + 1;
+            let _ = cell.undoings.compare_exchange(*undoings, next, Ordering::AcqRel, Ordering::Acquire);
         }
-        jobs
+        if failed.fatal {
+            self.report(Trouble::Fatal(failed.detail.clone()));
+        }
+        // Of a store that refuses what is wrong, the one that is wrong is found by itself.
+        let is_wrong = failed.no_room.is_none();
+        if failed.fatal || self.is_stopped() || (is_wrong && group.alone) {
+            self.settle_later(&group);
+            let writes = group.later().map(<[Write]>::len).sum();
+            if writes > 0 {
+                self.report(Trouble::GivenUp(writes, failed.detail.clone()));
+            }
+            return;
+        }
+        let mut queue = self.queue.lock();
+        for writes in group.later().rev() {
+            queue.jobs.push_front(Queued::Later { writes: writes.to_vec(), alone: is_wrong });
+        }
+    }
+
+    fn write(&self, commit: &Commit) -> Result<(), CommitFailed> {
+        if commit.writes.is_empty() {
+            return Ok(());
+        }
+        let store = self.store.read();
+        let Some(store) = &*store else { return Err(CommitFailed::stopped()) };
+        let written = catch_unwind(AssertUnwindSafe(|| store.commit(commit)));
+        written
+            .unwrap_or_else(|panic| Err(StoreError::Fatal(format!("it has panicked: {}", panic_text(&*panic)))))
+            .map_err(|error| CommitFailed::of(&error))
     }
 
     /// Lets out what is committed, in order: one thread at a time, and whoever comes second leaves it to the first.
@@ -303,7 +401,10 @@ impl Shared {
             let Some(_place) = self.releaser.try_lock() else { return };
             loop {
                 let Some((done, fate)) = self.released.lock().pop_front() else { break };
-                done(fate);
+                // Whoever else waits must not wait for ever.
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| done(fate))) {
+                    self.report(Trouble::Panicked(panic_text(&*panic)));
+                }
             }
             drop(_place);
             if self.released.lock().is_empty() {
@@ -311,4 +412,9 @@ impl Shared {
             }
         }
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    shown(text.unwrap_or("without a word"), PANIC_CHARS_MAX)
 }

@@ -1,6 +1,7 @@
 //! Where events come together and from where they go out: tracing, the last ones in memory, and whoever listens.
 //!
-//! It never keeps anybody waiting: who does not keep up loses the oldest and is told how many.
+//! It never keeps anybody waiting: who does not keep up loses the oldest and is told how many. Tracing calls the
+//! program's own subscriber here and now, so that one must not wait either; that of `skep` does not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -125,6 +126,11 @@ impl Events {
             other => other.name().to_owned(),
         };
         *self.counters.lock().entry(key).or_insert(0) += 1;
+    }
+
+    /// Counts what has no event of its own.
+    pub(crate) fn count_by(&self, name: &str, count: u64) {
+        *self.counters.lock().entry(name.to_owned()).or_insert(0) += count;
     }
 
     pub(crate) fn counters(&self) -> Vec<(String, u64)> {

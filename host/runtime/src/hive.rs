@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::cell::Cell;
-use crate::commit::Committer;
+use crate::commit::{Committer, Trouble};
 use crate::context::TurnContext;
 use crate::dead::Dead;
 use crate::directory::Directory;
@@ -116,14 +116,35 @@ impl Hive {
         }
     }
 
-    /// Queues writes that are of no turn and that nobody waits for.
+    /// Queues writes that are of no turn and that nobody waits for. While there is no room on the disk they wait.
     pub(crate) fn commit_later(&self, writes: Vec<Write>) {
         if let Some(committer) = &self.committer
             && !writes.is_empty()
         {
-            let job =
-                crate::commit::Job { writes, sync: skep_store::Sync::Process, void: None, done: Box::new(|_| {}) };
-            committer.submit(job, false);
+            committer.submit_later(writes);
+        }
+    }
+
+    /// From now on the hive hears of what goes wrong with commits, whoever waits for them.
+    pub(crate) fn watch_commits(self: &Arc<Self>) {
+        let Some(committer) = &self.committer else { return };
+        let hive = Arc::downgrade(self);
+        committer.watch(move |trouble| {
+            if let Some(hive) = hive.upgrade() {
+                hive.troubled(trouble);
+            }
+        });
+    }
+
+    fn troubled(&self, trouble: Trouble) {
+        match trouble {
+            Trouble::Fatal(detail) => self.fail(&detail),
+            Trouble::Panicked(text) => self.broken(format!("what follows a commit has panicked: {text}")),
+            Trouble::GivenUp(writes, why) => {
+                self.events.count_by("writes.given-up", writes as u64);
+                let detail = format!("{writes} writes that nobody waits for are given up: {why}");
+                self.emit(&Scene::default(), What::CommitFailed { detail });
+            }
         }
     }
 }

@@ -270,12 +270,22 @@ impl Host {
     }
 
     /// Puts another version of a plugin under one agent, or under all agents of a plugin, while messages flow.
+    /// Once begun it comes to its end, whether the caller waits for it or not.
     ///
     /// # Errors
     /// The file cannot be used, or a phase failed: then the old version goes on. Another swap of the plugin is under way.
     pub async fn swap(&self, agent_or_plugin: &str, file: &Path) -> Result<SwapReceipt, Error> {
         self.check_running()?;
-        crate::swap::swap(self.hive(), agent_or_plugin, file).await
+        let (hive, name, file) = (self.hive().clone(), agent_or_plugin.to_owned(), file.to_owned());
+        self.to_its_end(async move { crate::swap::swap(&hive, &name, &file).await }).await
+    }
+
+    /// Work that must not stop half-way, whatever becomes of who waits for it.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.hive().scheduler.handle().spawn(work).await.unwrap_or(Err(Error::Stopping))
     }
 
     /// All agents, by number.
@@ -320,19 +330,16 @@ impl Host {
     /// # Errors
     /// There is none of that id, or its receiver does not take it: then it stays.
     pub async fn retry_dead_letter(&self, id: MessageId) -> Result<MessageId, Error> {
-        // Taken out first: of two who retry it at a time, one finds none.
-        let letter = self.hive().dead.letters.lock().remove(id);
-        let letter = letter.ok_or_else(|| Error::NoDeadLetter(id.to_string()))?;
-        match crate::outside::send_again(self.hive(), letter.to.as_str(), letter.message.clone()).await {
-            Ok(sent) => {
-                self.hive().commit_now(vec![crate::dead::forget(id)]).await?;
-                Ok(sent)
-            }
-            Err(error) => {
-                self.hive().dead.letters.lock().push(letter);
-                Err(error)
-            }
-        }
+        self.check_running()?;
+        let hive = self.hive().clone();
+        self.to_its_end(async move {
+            // Taken out first: of two who retry it at a time, one finds none.
+            let letter = hive.dead.letters.lock().remove(id);
+            let letter = letter.ok_or_else(|| Error::NoDeadLetter(id.to_string()))?;
+            let sent = crate::outside::send_again(&hive, letter.to.as_str(), letter.message.clone()).await;
+            sent.inspect_err(|_| drop(hive.dead.letters.lock().push(letter)))
+        })
+        .await
     }
 
     /// Forgets a dead letter.

@@ -21,6 +21,7 @@ mod dead;
 mod directory;
 mod error;
 mod events;
+mod group;
 mod hive;
 mod host;
 mod inspect;

@@ -117,7 +117,8 @@ impl Outside {
     /// An ask from outside has ended: whoever waits for it is told, and it is remembered if its client may ask again.
     pub(crate) fn finish(&self, hive: &Hive, ask: MessageId, is_remembered: bool, result: Reply) {
         if is_remembered {
-            self.seen.lock().end(ask, &result, hive.clock.wall_ns());
+            let forgotten = self.seen.lock().end(ask, &result, hive.clock.wall_ns());
+            delete_seen(hive, forgotten);
         }
         let Some(Waiters { first, more }) = self.waiting.lock().remove(&ask) else { return };
         // One that waits no longer has had its time-out.
@@ -190,11 +191,18 @@ impl Seen {
         Some((AgentId::OUTSIDE, id))
     }
 
-    fn end(&mut self, id: MessageId, result: &Reply, now_ns: u64) {
-        let Some(entry) = self.entries.get(&id) else { return };
+    /// The ids that had to make place for it.
+    fn end(&mut self, id: MessageId, result: &Reply, now_ns: u64) -> Vec<(AgentId, MessageId)> {
+        let Some(entry) = self.entries.get(&id) else { return Vec::new() };
         let body = result.clone().unwrap_or_default();
         let owner = entry.owner;
-        drop(self.insert(id, SeenEntry { stored: true, owner, time_ns: now_ns, end: SeenEnd::of(result), body }));
+        self.insert(id, SeenEntry { stored: true, owner, time_ns: now_ns, end: SeenEnd::of(result), body })
+    }
+
+    fn remove(&mut self, id: MessageId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes = self.bytes.saturating_sub(entry.body.len());
+        }
     }
 
     /// Ids whose window has ended.
@@ -203,7 +211,6 @@ impl Seen {
         while self.order.front().is_some_and(|(time_ns, _)| *time_ns < before_ns) {
             expired.extend(self.pop_oldest());
         }
-        expired.retain(|(owner, _)| *owner != AgentId::OUTSIDE);
         expired
     }
 }
@@ -218,6 +225,71 @@ enum Known {
     Ended(Reply),
 }
 
+/// A message on its way into its mailbox. Whoever sends it may be dropped while it waits for room: then it was not taken.
+struct Entering<'a> {
+    hive: &'a Hive,
+    id: Option<MessageId>,
+}
+
+impl<'a> Entering<'a> {
+    fn new(hive: &'a Hive, id: MessageId) -> Self {
+        Self { hive, id: Some(id) }
+    }
+
+    fn entered(mut self) {
+        self.id = None;
+    }
+
+    fn refused(mut self, error: Error) -> Error {
+        let cause = if let Error::Send { cause, .. } = &error { cause } else { &SendError::Full };
+        if let Some(id) = self.id.take() {
+            forget(self.hive, id, cause);
+        }
+        error
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            forget(self.hive, id, &SendError::Full);
+        }
+    }
+}
+
+/// The end of an ask, as one who waits for it sees it. Whoever waits may be dropped: then nobody is told.
+struct Waiting<'a> {
+    hive: &'a Hive,
+    id: MessageId,
+    receiver: oneshot::Receiver<Reply>,
+    ended: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(hive: &'a Hive, id: MessageId) -> Self {
+        Self { hive, id, receiver: hive.outside.expect(id), ended: false }
+    }
+
+    async fn end(mut self, timeout: Duration) -> Reply {
+        let ended = match self.receiver.try_recv() {
+            Ok(result) => Ok(Ok(result)),
+            Err(_) => tokio::time::timeout(timeout, &mut self.receiver).await,
+        };
+        self.ended = ended.is_ok();
+        let gone = AskFailure::Down(skep_core::ExitReason::Shutdown);
+        ended.map_or(Err(AskFailure::Timeout), |result| result.unwrap_or(Err(gone)))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.receiver.close();
+            abandon(self.hive, self.id);
+        }
+    }
+}
+
 /// Sends, and returns once the message is as durable as its receiver.
 pub(crate) async fn send(
     hive: &Arc<Hive>,
@@ -228,10 +300,10 @@ pub(crate) async fn send(
 ) -> Result<MessageId, Error> {
     let cell = hive.directory.find(to)?;
     let message = message(hive, &cell, kind, body, options, Class::Tell)?;
-    send_message(hive, &cell, message).await
+    send_message(hive, &cell, message, Vec::new()).await
 }
 
-/// As `send`, of a message that repeats another one.
+/// As `send`, of a dead letter, which is forgotten by the commit that takes the message in.
 pub(crate) async fn send_again(hive: &Arc<Hive>, to: &str, dead: Message) -> Result<MessageId, Error> {
     let cell = hive.directory.find(to)?;
     let before = dead.rare.map(|rare| *rare).unwrap_or_default();
@@ -239,10 +311,16 @@ pub(crate) async fn send_again(hive: &Arc<Hive>, to: &str, dead: Message) -> Res
     let options = SendOptions { channel: Some(dead.channel), ..SendOptions::default() };
     let mut message = message(hive, &cell, dead.kind.as_str(), dead.body, options, Class::Tell)?;
     message.rare = Some(Box::new(rare));
-    send_message(hive, &cell, message).await
+    send_message(hive, &cell, message, vec![crate::dead::forget(dead.id)]).await
 }
 
-async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) -> Result<MessageId, Error> {
+/// Sends; `writes` are committed with it.
+async fn send_message(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    mut message: Message,
+    mut writes: Vec<Write>,
+) -> Result<MessageId, Error> {
     let id = message.id;
     if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
         match note(hive, cell, id) {
@@ -252,18 +330,21 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
         }
     }
     let weight_bytes = message.weight_bytes();
+    let entering = Entering::new(hive, id);
     if let Err(error) = reserve(cell, &message, weight_bytes).await {
-        forget(hive, id);
-        return Err(error);
+        return Err(entering.refused(error));
     }
+    // From here on nothing waits before the message is taken.
+    entering.entered();
     let Some(committer) = hive.committer.as_ref().filter(|_| is_stored(cell, &message)) else {
         crate::release::deliver(hive, cell.id, Box::new(message), weight_bytes);
         hive.outside.stored(id);
+        hive.commit_later(writes);
         return Ok(id);
     };
     let row = committer.next_row();
     message.row = Some(row);
-    let mut writes = vec![Write::PutMessage { row, to: cell.id, message: message.clone() }];
+    writes.push(Write::PutMessage { row, to: cell.id, message: message.clone() });
     if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
         writes.push(seen_write(hive, cell, id));
     }
@@ -278,7 +359,8 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
             }
             Err(_) => {
                 cell_then.mind.lock().agent.mailbox_mut().give_back(weight_bytes);
-                forget(&hive_then, id);
+                cell_then.room.ring();
+                forget(&hive_then, id, &SendError::Full);
             }
         }
         let _ = sender.send(result);
@@ -287,6 +369,7 @@ async fn send_message(hive: &Arc<Hive>, cell: &Arc<Cell>, mut message: Message) 
     committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
     match receiver.await {
         Ok(Ok(())) => Ok(id),
+        Ok(Err(failed)) if failed.stopped => Err(Error::Stopping),
         Ok(Err(failed)) => Err(failed.into_error().into()),
         Err(_) => Err(Error::Stopping),
     }
@@ -326,33 +409,24 @@ pub(crate) async fn ask(
     let class = Class::Ask { deadline_ns, blocking: false };
     let message = message(hive, &cell, kind, body, options.send, class)?;
     let id = message.id;
-    let mut receiver = hive.outside.expect(id);
-    let is_new = match message.rare.as_ref().and_then(|rare| rare.client_id) {
-        Some(_) => match note(hive, &cell, id) {
-            Known::New => true,
-            Known::UnderWay => false,
+    let mut waiting = Waiting::new(hive, id);
+    if message.rare.as_ref().is_some_and(|rare| rare.client_id.is_some()) {
+        match note(hive, &cell, id) {
+            // One that was not taken may have ended between the two: this one is not told its end.
+            Known::New => waiting = Waiting::new(hive, id),
+            Known::UnderWay => return waiting.end(timeout).await.map_err(|cause| ask_error(&cell, cause)),
             Known::Ended(result) => {
                 hive.outside.finish(hive, id, true, result.clone());
                 return result.map_err(|cause| ask_error(&cell, cause));
             }
-        },
-        None => true,
-    };
-    if is_new && let Err(error) = enter(hive, &cell, message).await {
-        hive.outside.waiting.lock().remove(&id);
-        forget(hive, id);
-        return Err(error);
+        }
     }
-    let result = match receiver.try_recv() {
-        Ok(result) => result,
-        Err(_) => tokio::time::timeout(timeout, receiver).await.map_or(Err(AskFailure::Timeout), |ended| {
-            ended.unwrap_or(Err(AskFailure::Down(skep_core::ExitReason::Shutdown)))
-        }),
-    };
-    if result == Err(AskFailure::Timeout) {
-        abandon(hive, id);
+    let entering = Entering::new(hive, id);
+    match enter(hive, &cell, message).await {
+        Ok(()) => entering.entered(),
+        Err(error) => return Err(entering.refused(error)),
     }
-    result.map_err(|cause| ask_error(&cell, cause))
+    waiting.end(timeout).await.map_err(|cause| ask_error(&cell, cause))
 }
 
 /// Puts an ask into the mailbox, waiting for room if there is none. If its agent has nothing else to do, its turn runs
@@ -468,19 +542,29 @@ fn note(hive: &Arc<Hive>, cell: &Cell, id: MessageId) -> Known {
         }
     };
     drop(seen);
-    let deletes = forgotten.into_iter().map(|(owner, id)| Write::Delete { space: Space::Seen, owner, key: id_key(id) });
-    hive.commit_later(deletes.collect());
+    delete_seen(hive, forgotten);
     known
 }
 
-/// The message was not taken after all.
-fn forget(hive: &Hive, id: MessageId) {
-    let mut seen = hive.outside.seen.lock();
-    if let Some(entry) = seen.entries.remove(&id) {
-        seen.bytes = seen.bytes.saturating_sub(entry.body.len());
-    }
-    drop(seen);
+/// Those of nobody have no row.
+fn delete_seen(hive: &Hive, forgotten: Vec<(AgentId, MessageId)>) {
+    let rows = forgotten.into_iter().filter(|(owner, _)| *owner != AgentId::OUTSIDE);
+    hive.commit_later(rows.map(|(owner, id)| Write::Delete { space: Space::Seen, owner, key: id_key(id) }).collect());
+}
+
+/// The message was not taken after all: its id is free again, and whoever has joined it is told.
+fn forget(hive: &Hive, id: MessageId, cause: &SendError) {
+    let joined = {
+        // In one step: who comes next finds both or neither.
+        let mut seen = hive.outside.seen.lock();
+        seen.remove(id);
+        hive.outside.waiting.lock().remove(&id)
+    };
     hive.outside.changed.ring();
+    let Some(Waiters { first, more }) = joined else { return };
+    for waiter in more.into_iter().chain([first]) {
+        let _ = waiter.send(Err(AskFailure::NotSent(cause.clone())));
+    }
 }
 
 /// The write that remembers that a message was taken.

@@ -1,5 +1,7 @@
 //! The plugins of a hive: read once, kept under their digest in the data directory, compiled, and replaced by swaps.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,18 +79,24 @@ pub(crate) fn copy_path(data_dir: &Path, digest: Digest) -> PathBuf {
     data_dir.join("plugins").join(format!("{}.wasm", hex.trim_start_matches("sha256:")))
 }
 
-/// Keeps the file under its digest: what runs does not depend on the file that it came from.
+/// Keeps the file under its digest: what runs does not depend on the file that it came from. Once this returns the copy
+/// survives power loss, so that a record may name it.
 pub(crate) fn keep_copy(data_dir: &Path, plugin: &Plugin) -> Result<(), Error> {
     let path = copy_path(data_dir, plugin.digest);
-    if path.exists() {
-        return Ok(());
-    }
     let write = || {
-        std::fs::create_dir_all(data_dir.join("plugins"))?;
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, &plugin.bytes)?;
-        std::fs::File::open(&partial)?.sync_all()?;
-        std::fs::rename(&partial, &path)
+        let folder = data_dir.join("plugins");
+        std::fs::create_dir_all(&folder)?;
+        if !path.exists() {
+            let partial = path.with_extension("partial");
+            let mut file = File::create(&partial)?;
+            file.write_all(&plugin.bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&partial, &path)?;
+        }
+        // A name is not on disk before its folder is. Also that of a file that is there already: whoever has written it
+        // may have been killed before it came to this.
+        File::open(&folder)?.sync_all()?;
+        File::open(data_dir)?.sync_all()
     };
     write().map_err(|error| {
         let (path, detail) = (path.display().to_string(), error.to_string());

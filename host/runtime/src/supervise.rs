@@ -216,6 +216,13 @@ impl Hive {
 
     /// The host cannot go on: its store has failed.
     pub(crate) fn fail(&self, detail: &str) {
-        self.down(Down::Escalated, ExitReason::Error(format!("the store failed: {detail}")));
+        self.broken(format!("the store failed: {detail}"));
+    }
+
+    /// The host cannot go on, and says why: once.
+    pub(crate) fn broken(&self, why: String) {
+        if self.ended.borrow().is_none() {
+            self.down(Down::Escalated, ExitReason::Error(why));
+        }
     }
 }
