@@ -120,7 +120,9 @@ async fn restarts_follow_the_type_and_the_reason() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_sees_fresh_once_in_its_life_if_it_is_durable() {
     let host = pair(Durability::Full, Restart::Permanent).await;
-    kit::expect(&host, ready("b"), send(&host, "b", "broken", json!(0))).await;
+    let mut watch = Watch::on(&host);
+    send(&host, "b", "broken", json!(0)).await;
+    watch.restarted("b").await;
     let host = host.again().await;
     let starts: Vec<_> = history(&host, "b").await.into_iter().filter(|line| line.starts_with("start")).collect();
     assert_eq!(starts, ["start fresh", "start restarted", "start restarted"]);
@@ -238,7 +240,7 @@ async fn stop_is_called_before_an_end_and_what_it_does_stands() {
         {"do": "send", "to": "a", "kind": "stopping"},
     ]});
     let draft = Draft::new().puppet("a", Durability::Full, json!({}));
-    let host = draft.puppet("b", Durability::Full, on).run().await;
+    let host = draft.puppet("b", Durability::Full, on).with_instances_kept().run().await;
     let _ = kit::expect(&host, noted("a", "stopping null from b"), host.stop("b", false)).await;
     host.restart("b").await.expect("a start");
     assert_eq!(told(&host, "b", json!([{"do": "get", "key": "stopped"}])).await, [json!(true)]);
@@ -248,7 +250,7 @@ async fn stop_is_called_before_an_end_and_what_it_does_stands() {
 async fn an_agent_that_does_not_stop_in_time_is_killed() {
     let brief = |spec: &mut AgentSpec| spec.shutdown = skep_core::spec::Shutdown::AfterMs(100);
     let on = json!({"stop": [{"do": "spin"}]});
-    let host = Draft::new().puppet_with("b", Durability::Full, on, brief).run().await;
+    let host = Draft::new().puppet_with("b", Durability::Full, on, brief).with_instances_kept().run().await;
     let _ = kit::expect(&host, exited("b", "killed"), host.stop("b", false)).await;
 }
 

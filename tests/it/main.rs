@@ -27,6 +27,7 @@ mod plugin;
 mod python;
 mod readme;
 mod registry;
+mod rest;
 mod rules;
 mod store;
 mod supervision;

@@ -2,7 +2,7 @@
 //! send again what was not acknowledged, and a model that says what must be there in the end.
 //!
 //! The workload is that of the fixture `relay`: each client sends numbers to a relay of its own, by turns as a message and
-//! as an ask; relays pass them on, ask each other and set timers.
+//! as an ask; relays pass them on, ask each other, call a clerk and set timers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::process::Process;
 
 /// Relays, each with a client.
 const RELAYS: usize = 4;
+const CLERK: &str = "clerk";
 /// At most so many acknowledgements pass between two kills, and at most so much time.
 const ACKS_BETWEEN_MAX: u64 = 60;
 const TIME_BETWEEN_MAX_MS: u64 = 120;
@@ -63,13 +64,14 @@ fn name(relay: usize) -> String {
 fn manifest() -> String {
     let path = component("relay");
     let mut text = format!("[hive]\nname = \"kill\"\n\n[plugin.relay]\npath = {:?}\n", path.display().to_string());
+    text.push_str("\n[agent.clerk]\nplugin = \"relay\"\ndurability = \"process\"\n");
     for relay in 0..RELAYS {
         let durability = ["full", "process"][relay % 2];
         let (next, peer) = (name(relay + 1), name(relay + 2));
         text.push_str(&format!(
             "\n[agent.{}]\nplugin = \"relay\"\ndurability = \"{durability}\"\n\
-             config = {{ next = \"{next}\", peer = \"{peer}\" }}\n\
-             grants = {{ channels = [\"events\"], send_to = [\"relay-*\"] }}\n",
+             config = {{ next = \"{next}\", peer = \"{peer}\", clerk = \"{CLERK}\" }}\n\
+             grants = {{ channels = [\"events\"], send_to = [\"relay-*\", \"{CLERK}\"] }}\n",
             name(relay)
         ));
     }
@@ -263,6 +265,9 @@ async fn hold_against(shared: &Shared, sent: &[u64]) {
         });
         assert_eq!(report, expected, "{agent}: {own} from its client, {passed} from {of_relay}");
     }
+    let request = Request { agent: CLERK.to_owned(), asks: true, message: outgoing("stamps", &Value::Null, None) };
+    let stamps: (u64, u64) = serde_json::from_slice(&line.until_done(&request).await).expect("two numbers");
+    assert_eq!(stamps, (sent.iter().map(|n| n / 4).sum(), 0), "what the clerk has stamped, and twice");
     let mut connection = Connection::open(&shared.data).await.expect("a connection");
     let letters: List<DeadLetter> = connection.get("/v1/dead-letters").await.expect("a list");
     assert!(letters.items.is_empty(), "{:?}", letters.items);

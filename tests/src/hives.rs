@@ -24,11 +24,13 @@ pub fn name(text: &str) -> Name {
 pub struct Draft {
     /// What it is to be.
     pub spec: HiveSpec,
+    /// See [`Draft::with_instances_kept`].
+    keeps_instances: bool,
 }
 
 impl Default for Draft {
     fn default() -> Self {
-        Self { spec: HiveSpec::new(name("test")) }
+        Self { spec: HiveSpec::new(name("test")), keeps_instances: false }
     }
 }
 
@@ -102,9 +104,19 @@ impl Draft {
         self
     }
 
+    /// Instances stay in every mode of the suite: one that is dropped is not told to stop.
+    pub fn with_instances_kept(mut self) -> Self {
+        self.keeps_instances = true;
+        self
+    }
+
     /// A builder for it.
     pub fn builder(&self) -> Builder {
-        Host::builder().hive(self.spec.clone()).cache_dir(cache_dir()).telemetry(telemetry()).drop_instances(drops())
+        Host::builder()
+            .hive(self.spec.clone())
+            .cache_dir(cache_dir())
+            .telemetry(telemetry())
+            .drop_instances(drops() && !self.keeps_instances)
     }
 
     /// Starts it without a data directory.

@@ -107,6 +107,12 @@ pub enum What {
     },
     /// An agent is gone for good.
     AgentGone,
+    /// An agent that the store knows is not started with the host: the manifest has it, or its plugin, no more. Its state
+    /// is kept.
+    AgentLeftOut {
+        /// Which.
+        agent: Name,
+    },
     /// A supervisor gave up: more restarts than its intensity allows.
     SupervisorEscalated {
         /// Which.
@@ -265,6 +271,7 @@ impl What {
             Self::AgentExited(_) => "agent.exited",
             Self::AgentRestarting { .. } => "agent.restarting",
             Self::AgentGone => "agent.gone",
+            Self::AgentLeftOut { .. } => "agent.left-out",
             Self::SupervisorEscalated { .. } => "supervisor.escalated",
             Self::SupervisorEnded { .. } => "supervisor.ended",
             Self::TurnCommitted { .. } => "turn.committed",
@@ -300,6 +307,7 @@ impl What {
             | Self::LimitReached { .. }
             | Self::SwapFailed { .. }
             | Self::LogSuppressed { .. }
+            | Self::AgentLeftOut { .. }
             | Self::SupervisorEscalated { .. } => Severity::Warn,
             Self::HiveDown(_) | Self::CommitFailed { .. } => Severity::Error,
             Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
@@ -316,6 +324,7 @@ impl What {
             Self::PluginLoaded { plugin, digest, cached } => {
                 vec![("plugin", text(plugin)), ("digest", text(digest)), ("cached", Value::Flag(*cached))]
             }
+            Self::AgentLeftOut { agent } => vec![("agent", text(agent))],
             Self::AgentReady { why } => vec![("why", text(why))],
             Self::AgentRestarting { restarts } => vec![("restarts", Value::Number((*restarts).into()))],
             Self::SupervisorEscalated { supervisor } | Self::SupervisorEnded { supervisor } => {

@@ -153,6 +153,11 @@ impl Mailbox {
         self.take(BatchRoom { messages_max: u32::MAX, bytes_max: u64::MAX })
     }
 
+    /// Bytes of the places that are promised.
+    pub fn promised_bytes(&self) -> u64 {
+        self.promised_bytes
+    }
+
     /// Whether an eighth of the room is free: whoever waits for a place is told of many at once, not of each.
     pub fn is_roomy(&self) -> bool {
         let (messages_max, bytes_max) = (self.room.messages_max, self.room.bytes_max);

@@ -158,6 +158,9 @@ pub enum OutOfOrder {
     /// More messages than there are.
     #[error("handle says that it dealt with {0} messages, which is more than the batch has")]
     Handled(u32),
+    /// None of the messages: they would come again for ever.
+    #[error("handle says that it dealt with none of its messages")]
+    HandledNone,
 }
 
 /// What is left of a turn that ended well.
@@ -324,6 +327,9 @@ impl Turn {
     pub fn seal(mut self, handled: u32) -> Result<Sealed, (OutOfOrder, Box<Self>)> {
         if handled as usize > self.0.batch.len() {
             return Err((OutOfOrder::Handled(handled), Box::new(self)));
+        }
+        if handled == 0 && !self.0.batch.is_empty() {
+            return Err((OutOfOrder::HandledNone, Box::new(self)));
         }
         self.take_back_refused();
         while let Some(mark) = self.0.marks.pop() {

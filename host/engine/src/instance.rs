@@ -127,8 +127,8 @@ impl<H: TurnHost> Instance<H> {
     }
 
     /// Gives up a turn that is still inside because the future of its call was dropped: at a limit of wall time. The
-    /// instance ends with it.
-    pub fn abandon(mut self) -> Option<Turn> {
+    /// instance is good for nothing after it.
+    pub fn abandon(&mut self) -> Option<Turn> {
         self.store.data_mut().close()
     }
 

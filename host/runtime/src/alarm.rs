@@ -7,10 +7,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use skep_core::timer::{Deadlines, Fired, Timer, Timers};
 use skep_core::{AgentId, AskFailure, Channel, Class, Message, MessageId, Name};
+use skep_store::{Space, Write};
 use tokio::sync::Notify;
 
 use crate::cell::Cell;
 use crate::hive::Hive;
+use crate::record::{TimerRecord, encode, name_key};
 
 /// What is fired at once before others may go on.
 const FIRED_AT_ONCE_MAX: usize = 1_024;
@@ -80,6 +82,23 @@ impl Alarms {
         if let Some(next) = next {
             ring(hive, next);
         }
+    }
+}
+
+/// What the store is to keep of a durable agent's timer once a firing of it is dealt with: its next firing, if it fires
+/// again or was set anew; else nothing.
+pub(crate) fn write_after_firing(hive: &Hive, cell: &Cell, name: &Name) -> Write {
+    let (space, owner, key) = (Space::Timer, cell.id, name_key(name));
+    let put = |due_ns, every_ns, body: &[u8]| {
+        let value = encode(&TimerRecord { due_ns, every_ns }, body);
+        Write::Put { space, owner, key: key.clone(), value }
+    };
+    if let Some(timer) = hive.alarms.timer(cell.id, name) {
+        return put(timer.due_ns, timer.every_ns.map_or(0, u64::from), &timer.body);
+    }
+    match cell.mind.lock().firings.get(name) {
+        Some(Some(next)) => put(next.due_ns, 0, &next.body),
+        _ => Write::Delete { space, owner, key },
     }
 }
 

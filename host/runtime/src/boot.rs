@@ -10,7 +10,7 @@ use skep_core::grant::Granted;
 use skep_core::spec::{AgentSpec, ChildSpec, SupervisorSpec};
 use skep_core::timer::Timer;
 use skep_core::{AgentId, Class, DeadReason, Digest, MessageId, Name, Seq};
-use skep_store::{Entry, Error as StoreError, Space, Store};
+use skep_store::{Entry, Error as StoreError, Space, Store, Write};
 
 use crate::cell::Cell;
 use crate::error::Error;
@@ -83,11 +83,17 @@ pub(crate) fn plant_all(hive: &Arc<Hive>) -> Result<Vec<Arc<Cell>>, Error> {
     plant_declared(hive, &hive.spec.root, &mut kept)?;
     let mut added: Vec<Kept> = Vec::new();
     for (name, found) in kept {
-        if found.record.ended {
-            hive.directory.rest(name, found.id, found.lineage());
-        } else {
+        // One that the manifest has no more is at rest until it is declared again, spawned or purged; and so is one
+        // whose plugin is not there.
+        let has_plugin = hive.plugins.read().keys().any(|plugin| plugin.as_str() == found.record.plugin);
+        if !found.record.ended && !found.record.declared && has_plugin {
             added.push(found);
+            continue;
         }
+        if !found.record.ended {
+            hive.emit(&Default::default(), What::AgentLeftOut { agent: name.clone() });
+        }
+        hive.directory.rest(name, found.rested());
     }
     // In the order in which they were made, so that a parent is there before its child.
     added.sort_by_key(|found| found.id);
@@ -100,7 +106,7 @@ fn plant_declared(hive: &Arc<Hive>, supervisor: &SupervisorSpec, kept: &mut Hash
             ChildSpec::Supervisor(below) => plant_declared(hive, below, kept)?,
             ChildSpec::Agent(spec) => {
                 let before = kept.remove(&spec.name);
-                plant_one(hive, (**spec).clone(), supervisor.name.clone(), before.as_ref())?;
+                plant_one(hive, (**spec).clone(), supervisor.name.clone(), before.as_ref(), true)?;
             }
         }
     }
@@ -110,10 +116,16 @@ fn plant_declared(hive: &Arc<Hive>, supervisor: &SupervisorSpec, kept: &mut Hash
 fn plant_added(hive: &Arc<Hive>, found: &Kept) -> Result<Arc<Cell>, Error> {
     let spec = found.spec().map_err(|why| Error::Spec(vec![format!("agent {}: {why}", found.record.name)]))?;
     let supervisor = Name::new(&found.record.supervisor).unwrap_or_else(|_| hive.spec.root.name.clone());
-    plant_one(hive, spec, supervisor, Some(found))
+    plant_one(hive, spec, supervisor, Some(found), false)
 }
 
-fn plant_one(hive: &Arc<Hive>, spec: AgentSpec, supervisor: Name, before: Option<&Kept>) -> Result<Arc<Cell>, Error> {
+fn plant_one(
+    hive: &Arc<Hive>,
+    spec: AgentSpec,
+    supervisor: Name,
+    before: Option<&Kept>,
+    declared: bool,
+) -> Result<Arc<Cell>, Error> {
     let refused = |why: String| Error::Spec(vec![why]);
     let name = spec.name.clone();
     let granted =
@@ -121,13 +133,15 @@ fn plant_one(hive: &Arc<Hive>, spec: AgentSpec, supervisor: Name, before: Option
     let id = before.map_or_else(|| hive.directory.next_id(), |kept| kept.id);
     let lineage = before.map_or_else(|| new_lineage(hive, &name, id, spec.durability), Kept::lineage);
     let parent = before.and_then(|kept| kept.parent(hive));
-    let cell = plant(hive, spec, granted, Origin { id, lineage, supervisor, parent })
+    let cell = plant(hive, spec, granted, Origin { id, lineage, supervisor, parent, declared })
         .map_err(|error| refused(format!("agent {name}: {error}")))?;
     if let Some(kept) = before {
         let mut mind = cell.mind.lock();
         mind.started = kept.record.started;
         mind.ran = Digest::parse(&kept.record.digest);
         mind.alone = kept.record.alone;
+        // What the store says of it is not so any more.
+        mind.unrecorded = kept.record.ended || kept.record.declared != declared;
     }
     run_alone(hive, &cell)?;
     Ok(cell)
@@ -154,7 +168,7 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
     let Some(store) = hive.store() else { return Ok(()) };
     crate::dead::load(hive)?;
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
-        load_asks(&store, cell)?;
+        load_asks(hive, &store, cell)?;
         load_timers(hive, &store, cell)?;
         load_handles(hive, &store, cell)?;
         load_seen(hive, &store, cell)?;
@@ -192,7 +206,7 @@ pub(crate) fn subscribe_declared(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(
     Ok(())
 }
 
-fn load_asks(store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+fn load_asks(hive: &Hive, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
     each_record(store, Space::Ask, cell.id, |entry| {
         let (record, _) = decode::<AskRecord>("ask", &entry.value).map_err(|error| error.to_string())?;
         let ask = key_id(&entry.key).ok_or("its key is no id")?;
@@ -205,6 +219,9 @@ fn load_asks(store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError>
         let (record, _) = decode::<OwedRecord>("owed reply", &entry.value).map_err(|error| error.to_string())?;
         let ask = key_id(&entry.key).ok_or("its key is no id")?;
         cell.mind.lock().asks.owe(ask, record.owed());
+        if let Some(cause) = record.cause() {
+            hive.calls.load(cause, cell.id, ask, None);
+        }
         Ok(())
     })
 }
@@ -233,9 +250,17 @@ fn load_handles(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> R
             let group = Name::new(group).map_err(|bad| bad.to_string())?;
             hive.directory.registry.write().join(cell.id, &group);
         } else if let Some(other) = key.strip_prefix(handle::LINK) {
-            crate::links::link(hive, cell, agent_of(hive, other), true);
+            match agent_of(hive, other)? {
+                Ok(other) => crate::links::link(hive, cell, other, true),
+                // The two have ended together, with the host.
+                Err(_) => {
+                    hive.commit_later(vec![Write::Delete { space: Space::Handle, owner: cell.id, key: entry.key }]);
+                }
+            }
         } else if let Some(other) = key.strip_prefix(handle::MONITOR) {
-            crate::links::monitor(hive, cell, agent_of(hive, other), true);
+            // One that has not come back with the host is told of once: its name stands for it.
+            let other = agent_of(hive, other)?.unwrap_or_else(|name| hive.directory.absent(name));
+            crate::links::monitor(hive, cell, other, true);
         } else {
             let (record, _) = decode::<ProfileRecord>("profile", &entry.value).map_err(|error| error.to_string())?;
             let profile = record.profile();
@@ -246,9 +271,10 @@ fn load_handles(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> R
     })
 }
 
-/// An agent that is not there any more has the number of nobody: whoever watches it is told so.
-fn agent_of(hive: &Hive, name: &str) -> AgentId {
-    Name::new(name).ok().and_then(|name| hive.directory.resolve(&name)).unwrap_or(AgentId(u32::MAX))
+/// The agent of a name, or the name of one that is not there any more.
+fn agent_of(hive: &Hive, name: &str) -> Result<Result<AgentId, Name>, String> {
+    let name = Name::new(name).map_err(|bad| bad.to_string())?;
+    Ok(hive.directory.resolve(&name).ok_or(name))
 }
 
 fn load_seen(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
@@ -271,7 +297,7 @@ fn load_calls(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Res
         let call = key_id(&entry.key).ok_or("its key is no id")?;
         let cause = record.cause()?;
         if let Some(reply) = record.end.result(body) {
-            hive.calls.load(cause, cell.id, call, reply);
+            hive.calls.load(cause, cell.id, call, Some(reply));
         }
         Ok(())
     })
@@ -302,7 +328,7 @@ fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<HashSet<Mes
                     drop(mind);
                     hive.emit_of(&cell, What::MessageDropped { reason: "late-reply" });
                     let row = stored.message.row.unwrap_or(last);
-                    hive.commit_later(vec![skep_store::Write::TakeMessage { row }]);
+                    hive.commit_later(vec![Write::TakeMessage { row }]);
                     continue;
                 }
                 mind.agent.mailbox_mut().give_back(0);

@@ -126,12 +126,12 @@ impl Calls {
         self.book.lock().calls.get(&call).map(|call| call.cause)
     }
 
-    /// A reply that the store has kept.
-    pub(crate) fn load(&self, cause: MessageId, callee: AgentId, call: MessageId, reply: Reply) {
+    /// A call that the store knows: with its reply, or one that its callee still owes.
+    pub(crate) fn load(&self, cause: MessageId, callee: AgentId, call: MessageId, reply: Option<Reply>) {
         let mut book = self.book.lock();
         book.by_cause.entry(cause).or_default().push(call);
-        book.recorded_bytes += body_bytes(&reply);
-        book.calls.insert(call, Call { cause, callee, waiter: None, under_way: false, reply: Some(reply) });
+        book.recorded_bytes += reply.as_ref().map_or(0, body_bytes);
+        book.calls.insert(call, Call { cause, callee, waiter: None, under_way: reply.is_none(), reply });
         self.note_causes(&book);
     }
 

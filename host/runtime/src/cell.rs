@@ -41,6 +41,8 @@ pub(crate) struct Cell {
     pub(crate) granted: Granted,
     pub(crate) supervisor: Name,
     pub(crate) parent: Option<Parent>,
+    /// It is the manifest's; else it was added while a hive ran.
+    pub(crate) declared: bool,
     /// What is decided about it.
     pub(crate) mind: Mutex<Mind>,
     /// Its instance, when no turn has it.
@@ -142,6 +144,8 @@ pub(crate) struct Mind {
     /// Its first start has been committed: it never sees `fresh` again.
     pub(crate) started: bool,
     pub(crate) incarnation: Incarnation,
+    /// Its record in the store says other than it is: that it has ended, or who has declared it.
+    pub(crate) unrecorded: bool,
     /// The digest of the plugin that its state was last written by.
     pub(crate) ran: Option<Digest>,
     /// It was swapped alone and does not run what its plugin is.
@@ -170,7 +174,7 @@ impl Cell {
         spec: AgentSpec,
         granted: Granted,
         supervisor: Name,
-        parent: Option<Parent>,
+        (parent, declared): (Option<Parent>, bool),
         component: Component<TurnContext>,
     ) -> Self {
         let mind = Mind {
@@ -180,6 +184,7 @@ impl Cell {
             profile: Profile::default(),
             firings: HashMap::new(),
             started: false,
+            unrecorded: false,
             incarnation: Incarnation(0),
             ran: None,
             alone: false,
@@ -203,6 +208,7 @@ impl Cell {
             granted,
             supervisor,
             parent,
+            declared,
             mind: Mutex::new(mind),
             instance: Mutex::new(None),
             component: Mutex::new(component),

@@ -41,6 +41,8 @@ pub(crate) struct TurnContext {
     pub(crate) timers: u32,
     granted: Granted,
     targets: Targets,
+    /// Whether what it reads of the store is kept in memory for the turns after it.
+    pub(crate) remembers: bool,
     began_ns: u64,
     /// Read once a turn; again where it matters.
     now_ns: u64,
@@ -59,6 +61,7 @@ impl TurnContext {
             handles: 0,
             timers: 0,
             targets: Targets::default(),
+            remembers: true,
             began_ns: 0,
             now_ns: 0,
         }
@@ -392,9 +395,11 @@ impl TurnContext {
         }
         let Some(store) = self.hive.store() else { return Ok(vec![None; keys.len()]) };
         let values = store.get(Space::State, self.cell.id, keys).map_err(|error| StateUnreadable(error.to_string()))?;
-        let mut mind = self.cell.mind.lock();
-        for (key, value) in keys.iter().zip(&values) {
-            mind.state.remember(key.clone(), value.clone());
+        if self.remembers {
+            let mut mind = self.cell.mind.lock();
+            for (key, value) in keys.iter().zip(&values) {
+                mind.state.remember(key.clone(), value.clone());
+            }
         }
         Ok(values)
     }

@@ -11,7 +11,7 @@ use skep_store::{Space, Write};
 use crate::answer::{end_ask, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
-use crate::record::{DeadRecord, decode, encode, id_key, name_key};
+use crate::record::{DeadRecord, decode, encode, id_key};
 
 /// What is kept: the oldest make place, and are counted.
 const ROOM: DeadRoom = DeadRoom { count_max: 100_000, bytes_max: 256 << 20 };
@@ -44,12 +44,12 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     if let (Class::Answer { ask, .. }, true) = (&message.class, cell.is_durable()) {
         writes.push(Write::Delete { space: Space::Ask, owner: cell.id, key: id_key(*ask) });
     }
-    if let Class::Timer { .. } = message.class {
-        cell.mind.lock().firings.remove(&message.kind);
-        // One that rings every so often lives on, and its next firing is another message; any other is over.
-        if cell.is_durable() && hive.alarms.timer(cell.id, &message.kind).is_none() {
-            writes.push(Write::Delete { space: Space::Timer, owner: cell.id, key: name_key(&message.kind) });
-        }
+    let timer = matches!(message.class, Class::Timer { .. }).then(|| message.kind.clone());
+    if let Some(name) = timer.as_ref().filter(|_| cell.is_durable()) {
+        writes.push(crate::alarm::write_after_firing(hive, cell, name));
+    }
+    if let (Class::Down, true) = (&message.class, cell.is_durable()) {
+        writes.extend(crate::links::forget_monitor(hive, cell.id, message.sender));
     }
     let mut scene = cell.scene();
     scene.cause = Some(message.id);
@@ -59,6 +59,10 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     hive.emit(&scene, What::DeadLetter { message: ask, reason });
     if let Some(owed) = owed {
         end_ask(hive, cell.id, ask, &owed, Err(to_asker));
+    }
+    // A firing that came meanwhile is another message.
+    if let Some(name) = timer {
+        hive.alarms.fired_and_handled(hive, cell, &name);
     }
 }
 

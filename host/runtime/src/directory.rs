@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use skep_core::registry::Registry;
-use skep_core::{AgentId, IdMap, Lineage, Name};
+use skep_core::{AgentId, Digest, IdMap, Lineage, Name};
 
 use crate::cell::Cell;
 use crate::error::Error;
@@ -14,13 +14,24 @@ use crate::error::Error;
 /// Names of those that have gone: a search among them takes microseconds.
 const FORMER_MAX: usize = 1_024;
 
+/// An agent that has ended for good and whose state is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rested {
+    pub(crate) id: AgentId,
+    pub(crate) lineage: Lineage,
+    /// Its first start was committed.
+    pub(crate) started: bool,
+    /// What its state was last written by.
+    pub(crate) ran: Option<Digest>,
+}
+
 /// See the module.
 pub(crate) struct Directory {
     cells: RwLock<IdMap<AgentId, Arc<Cell>>>,
     pub(crate) registry: RwLock<Registry>,
     next_id: AtomicU32,
     /// Agents that have ended for good and whose state is kept: who comes under the name again is the same one.
-    rested: Mutex<HashMap<Name, (AgentId, Lineage)>>,
+    rested: Mutex<HashMap<Name, Rested>>,
     /// The names of those that have gone last: what they have sent still says from whom it is.
     former: Mutex<VecDeque<(AgentId, Name)>>,
 }
@@ -53,11 +64,7 @@ impl Directory {
     pub(crate) fn remove(&self, id: AgentId) -> Option<Arc<Cell>> {
         self.registry.write().remove(id);
         let cell = self.cells.write().remove(&id)?;
-        let mut former = self.former.lock();
-        if former.len() >= FORMER_MAX {
-            former.pop_front();
-        }
-        former.push_back((id, cell.name.clone()));
+        self.note_former(id, cell.name.clone());
         Some(cell)
     }
 
@@ -93,11 +100,26 @@ impl Directory {
         cells
     }
 
-    pub(crate) fn rest(&self, name: Name, id: AgentId, lineage: Lineage) {
-        self.rested.lock().insert(name, (id, lineage));
+    /// A number for one that is not there and will not come: its name can still be told.
+    pub(crate) fn absent(&self, name: Name) -> AgentId {
+        let id = self.next_id();
+        self.note_former(id, name);
+        id
     }
 
-    pub(crate) fn take_rested(&self, name: &Name) -> Option<(AgentId, Lineage)> {
+    fn note_former(&self, id: AgentId, name: Name) {
+        let mut former = self.former.lock();
+        if former.len() >= FORMER_MAX {
+            former.pop_front();
+        }
+        former.push_back((id, name));
+    }
+
+    pub(crate) fn rest(&self, name: Name, rested: Rested) {
+        self.rested.lock().insert(name, rested);
+    }
+
+    pub(crate) fn take_rested(&self, name: &Name) -> Option<Rested> {
         self.rested.lock().remove(name)
     }
 

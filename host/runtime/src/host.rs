@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::hive::Hive;
 use crate::outside::{AskOptions, SendOptions};
 use crate::scheduler::RunTurn;
-use crate::spawn::{Identity, Origin, identity, plant};
+use crate::spawn::{Origin, identity, plant};
 use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, EventStream, Setting, SwapReceipt, TreeView};
 
 /// A hive that runs in this process. Cheap to clone; the hive ends with [`Host::shutdown`], or with the last clone.
@@ -161,10 +161,13 @@ impl Host {
         let granted = Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants)
             .map_err(|bad| refused(bad.to_string()))?;
         let supervisor = self.supervisor_name(supervisor)?;
-        let Identity { id, lineage, started } = identity(hive, &spec.name, spec.durability);
-        let origin = Origin { id, lineage, supervisor: supervisor.clone(), parent: None };
-        let cell = plant(hive, spec.clone(), granted, origin).map_err(|_| Error::AlreadyStarted(spec.name.clone()))?;
-        cell.mind.lock().started = started;
+        let identity = identity(hive, &spec.name, spec.durability);
+        let (id, lineage) = (identity.id, identity.lineage);
+        let origin = Origin { id, lineage, supervisor: supervisor.clone(), parent: None, declared: false };
+        let planted = plant(hive, spec.clone(), granted, origin);
+        let planted = planted.inspect_err(|_| identity.rest_again(hive, &spec.name));
+        let cell = planted.map_err(|_| Error::AlreadyStarted(spec.name.clone()))?;
+        identity.resume(&cell);
         for pattern in &spec.subscribe {
             skep_bus::Bus::subscribe(&hive.bus, pattern, id).map_err(|bad| refused(bad.to_string()))?;
         }
@@ -211,8 +214,10 @@ impl Host {
         let hive = self.hive();
         match hive.directory.find(agent) {
             Ok(cell) => {
-                // One that is not in the tree was never started, or is about to go.
-                let _ = hive.terminate(cell.name.as_str());
+                if hive.terminate(cell.name.as_str()).is_err() {
+                    // One that is not in the tree was never started, or is about to go.
+                    crate::spawn::give_back(hive, cell.id);
+                }
                 self.wait_until_ended(&cell).await;
                 if purge {
                     self.purge(&cell).await?;
@@ -222,7 +227,7 @@ impl Host {
             Err(error) => {
                 let name = skep_core::Name::new(agent).ok();
                 match name.and_then(|name| hive.directory.take_rested(&name)).filter(|_| purge) {
-                    Some((id, _)) => Ok(hive.commit_now(crate::spawn::purge_writes(id)).await?),
+                    Some(rested) => Ok(hive.commit_now(crate::spawn::purge_writes(rested.id)).await?),
                     None => Err(error),
                 }
             }
@@ -240,7 +245,16 @@ impl Host {
     }
 
     async fn wait_until_ended(&self, cell: &Arc<Cell>) {
-        cell.changed.wait(|| (cell.mind.lock().agent.gate() == Gate::Ended).then_some(())).await;
+        let is_over = || {
+            let at_rest = {
+                let mind = cell.mind.lock();
+                mind.agent.gate() == Gate::Ended && mind.let_go
+            };
+            // One that nobody has declared goes altogether.
+            let is_gone = cell.declared || self.hive().cell(cell.id).is_none();
+            ((at_rest && is_gone) || self.hive().goes_down()).then_some(())
+        };
+        cell.changed.wait(is_over).await;
     }
 
     /// Gives an agent a new instance, at an operator's word: mailbox, state, asks and timers stay, and no restart is
@@ -254,7 +268,10 @@ impl Host {
         let failed = |reason: String| Error::StartFailed { agent: cell.name.clone(), reason };
         if cell.mind.lock().agent.gate() == Gate::Ended {
             cell.set_gate(Gate::Starting);
-            hive.start_again(cell.name.as_str()).map_err(|error| failed(error.to_string()))?;
+            if let Err(error) = hive.start_again(cell.name.as_str()) {
+                cell.set_gate(Gate::Ended);
+                return Err(failed(error.to_string()));
+            }
             return self.wait_until_open(&cell).await;
         }
         if hive.swapping.lock().contains(&cell.spec.plugin) {

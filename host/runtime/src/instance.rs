@@ -12,7 +12,7 @@ use skep_engine::{Failure, Limits, StartReason};
 use crate::cell::{Cell, Mind};
 use crate::context::TurnContext;
 use crate::hive::Hive;
-use crate::turn::{Left, Running, enter};
+use crate::turn::{Running, enter};
 
 /// Instances that are dropped at once when the pool is full.
 const EVICTED_AT_ONCE_MAX: usize = 64;
@@ -25,11 +25,12 @@ pub(crate) async fn obtain(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running
     if let Some(instance) = cell.instance.lock().take() {
         return Ok(instance);
     }
-    let mut instance = make(hive, cell).await?;
+    let component = cell.component.lock().clone();
+    let mut instance = make(hive, cell, &component).await?;
     if cell.is_durable() {
-        wake_up(cell, &mut instance).await?;
+        wake_up(hive, cell, &mut instance).await?;
     } else {
-        crate::lifecycle::start_turn(hive, cell, &mut instance, StartReason::Fresh).await?;
+        crate::lifecycle::start_turn(hive, cell, &mut instance, component.digest(), StartReason::Fresh).await?;
     }
     cell.mind.lock().passive = false;
     hive.emit_of(cell, What::AgentReady { why: "woken" });
@@ -37,9 +38,12 @@ pub(crate) async fn obtain(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running
 }
 
 /// A new instance, before its `start`.
-pub(crate) async fn make(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running, ExitReason> {
-    let component = cell.component.lock().clone();
-    let instance = make_of(hive, cell, &component).await;
+pub(crate) async fn make(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    component: &skep_engine::Component<TurnContext>,
+) -> Result<Running, ExitReason> {
+    let instance = make_of(hive, cell, component).await;
     let instance = instance.map_err(|failure| ExitReason::StartFailed(failure.to_string()))?;
     adopt(cell, &instance);
     Ok(instance)
@@ -90,18 +94,14 @@ async fn wait_for_pool() {
 }
 
 /// An instance that was dropped is needed again: its state is as last committed, and `start` may only read.
-async fn wake_up(cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitReason> {
+async fn wake_up(hive: &Hive, cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitReason> {
     let turn_id = cell.next_turn();
-    let now_ns = instance.host().hive.clock.monotonic_ns();
-    instance.host_mut().prepare(turn_id, now_ns, &[]);
-    let turn = Turn::alone(None::<MessageId>, instance.host().hive.clock.wall_ns());
+    instance.host_mut().prepare(turn_id, hive.clock.monotonic_ns(), &[]);
+    let turn = Turn::alone(None::<MessageId>, hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
-    match enter(cell, instance.start(turn, &config, StartReason::Woken)).await {
-        Left::Ended(ended) => ended.outcome.map(|_| ()).map_err(start_failed),
-        Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
-        Left::Cancelled => Err(ExitReason::Shutdown),
-        Left::Panicked => Err(ExitReason::StartFailed("the host panicked inside the sandbox".to_owned())),
-    }
+    let left = enter(cell, instance.start(turn, &config, StartReason::Woken)).await;
+    // Without a cause it has asked for nothing.
+    crate::lifecycle::ended_alone(instance, left).map(drop).map_err(|(_, reason)| reason)
 }
 
 pub(crate) fn start_failed(failure: Failure) -> ExitReason {

@@ -10,11 +10,12 @@ use skep_core::spec::Shutdown;
 use skep_core::supervision::{ChildId, Event};
 use skep_core::turn::Turn;
 use skep_core::{AgentId, AskFailure, DeadReason, Digest, ExitReason, MessageId};
-use skep_engine::StartReason;
+use skep_engine::{Component, StartReason};
 use skep_store::Write;
 
 use crate::cell::{Cell, Order};
 use crate::commit::Job;
+use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::instance::{make, park, start_failed};
 use crate::seal::{Plan, seal};
@@ -83,7 +84,14 @@ async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
 
 /// A new instance of an agent that runs, at an operator's word: mailbox, asks and timers stay.
 async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
-    cell.set_gate(Gate::Suspended);
+    {
+        let mut mind = cell.mind.lock();
+        if mind.agent.gate() != Gate::Open {
+            return Err(mind.exit.clone().unwrap_or(ExitReason::Shutdown));
+        }
+        mind.agent.set_gate(Gate::Suspended);
+    }
+    cell.changed.ring();
     cell.quiet().await;
     drop(cell.instance.lock().take());
     cell.mind.lock().state.lose();
@@ -103,26 +111,48 @@ async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> 
     hive.emit_of(cell, What::AgentStarting);
     cell.quiet().await;
     crate::boot::count_state(hive, cell).map_err(ExitReason::StateUnreadable)?;
-    let (instance, word) = match other_version(cell) {
-        Some(from) => (bring_to_version(hive, cell, from).await?, "upgraded"),
+    let component = cell.component.lock().clone();
+    let (instance, word) = match other_version(cell, &component) {
+        Some(from) => (bring_to_version(hive, cell, &component, from).await?, "upgraded"),
         None => {
             let why = start_reason(cell);
             let word = why.word();
-            let mut instance = make(hive, cell).await?;
-            start_turn(hive, cell, &mut instance, why).await?;
+            let mut instance = make(hive, cell, &component).await?;
+            start_turn(hive, cell, &mut instance, component.digest(), why).await?;
             (instance, word)
         }
     };
     {
         let mut mind = cell.mind.lock();
-        mind.ran = Some(cell.component.lock().digest());
+        mind.ran = Some(component.digest());
         (mind.exit, mind.degraded, mind.failing, mind.passive) = (None, None, None, false);
     }
     park(hive, cell, instance);
-    cell.set_gate(Gate::Open);
+    {
+        // One that has ended itself in its start takes no message.
+        let mut mind = cell.mind.lock();
+        if mind.exit_wanted.is_none() {
+            mind.agent.set_gate(Gate::Open);
+        }
+    }
+    cell.changed.ring();
     hive.emit_of(cell, What::AgentReady { why: word });
+    catch_up(hive, cell);
     hive.wake(cell);
     Ok(())
+}
+
+/// An agent that a swap has found starting, or not at all, runs the version of before: it gets a new instance.
+pub(crate) fn catch_up(hive: &Arc<Hive>, cell: &Arc<Cell>) {
+    let digest = cell.component.lock().digest();
+    let is_behind = {
+        let mind = cell.mind.lock();
+        mind.agent.gate() == Gate::Open && mind.ran.is_some_and(|ran| ran != digest)
+    };
+    if is_behind {
+        let (done, _) = tokio::sync::oneshot::channel();
+        order(hive, cell, Order::Renew(done));
+    }
 }
 
 fn start_reason(cell: &Cell) -> StartReason {
@@ -130,23 +160,30 @@ fn start_reason(cell: &Cell) -> StartReason {
 }
 
 /// The version that the state was last written by, if it is another one: the manifest's file has changed.
-fn other_version(cell: &Cell) -> Option<Digest> {
+fn other_version(cell: &Cell, component: &Component<TurnContext>) -> Option<Digest> {
     let mind = cell.mind.lock();
-    let ran = mind.ran.filter(|_| cell.is_durable() && mind.started)?;
-    (ran != cell.component.lock().digest()).then_some(ran)
+    mind.ran.filter(|ran| cell.is_durable() && mind.started && *ran != component.digest())
 }
 
-async fn bring_to_version(hive: &Arc<Hive>, cell: &Arc<Cell>, from: Digest) -> Result<Running, ExitReason> {
-    let component = cell.component.lock().clone();
-    let upgraded = crate::upgrade::upgrade(hive, cell, &component, from).await;
+async fn bring_to_version(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    component: &Component<TurnContext>,
+    from: Digest,
+) -> Result<Running, ExitReason> {
+    let upgraded = crate::upgrade::upgrade(hive, cell, component, from).await;
     let mut upgraded = upgraded.map_err(ExitReason::StartFailed)?;
     let mut writes = std::mem::take(&mut upgraded.writes);
-    writes.push(crate::spec_record::write(hive, cell, true));
+    writes.push(crate::spec_record::started(hive, cell, component.digest()));
     if let Err(error) = hive.commit_now(writes).await {
-        upgraded.take_back(cell);
+        upgraded.take_back(hive, cell);
         return Err(ExitReason::StartFailed(error.to_string()));
     }
-    cell.mind.lock().state.committed(upgraded.start.began.turn);
+    {
+        let mut mind = cell.mind.lock();
+        mind.state.committed(upgraded.start.began.turn);
+        mind.unrecorded = false;
+    }
     crate::instance::adopt(cell, &upgraded.instance);
     crate::release::release(hive, cell, upgraded.migrate);
     crate::release::release(hive, cell, upgraded.start);
@@ -158,6 +195,7 @@ pub(crate) async fn start_turn(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
     instance: &mut Running,
+    digest: Digest,
     why: StartReason,
 ) -> Result<(), ExitReason> {
     let began = Began {
@@ -171,21 +209,32 @@ pub(crate) async fn start_turn(
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, why)).await;
     instance.host_mut().settle();
-    let turn = match left {
-        Left::Ended(ended) => ended.outcome.map(|_| ended.turn).map_err(start_failed),
-        Left::WallTime(limit_ms) => Err(ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}"))),
-        Left::Cancelled => Err(ExitReason::Shutdown),
-        Left::Panicked => Err(ExitReason::StartFailed("the host panicked inside the sandbox".to_owned())),
-    };
-    let started = match turn {
-        Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell)).await,
-        Err(reason) => Err(reason),
+    let started = match ended_alone(instance, left) {
+        Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell, digest)).await,
+        Err((turn, reason)) => {
+            crate::turn::forsake(hive, cell, turn);
+            Err(reason)
+        }
     };
     // A first start of a durable agent that failed comes again, and gets the same replies.
     if started.is_ok() || !cell.is_durable() || why != StartReason::Fresh {
         hive.calls.close(hive, cause);
     }
     started
+}
+
+/// How a turn without messages ended: well, or why not and what is left of it.
+pub(crate) fn ended_alone(instance: &mut Running, left: Left) -> Result<Turn, (Turn, ExitReason)> {
+    let reason = match left {
+        Left::Ended(ended) => match ended.outcome {
+            Ok(_) => return Ok(ended.turn),
+            Err(failure) => return Err((ended.turn, start_failed(failure))),
+        },
+        Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}")),
+        Left::Cancelled => ExitReason::Shutdown,
+        Left::Panicked => ExitReason::StartFailed("the host panicked inside the sandbox".to_owned()),
+    };
+    Err((instance.abandon().unwrap_or_default(), reason))
 }
 
 /// The same for a durable agent's only `fresh`, another one for every other start.
@@ -197,18 +246,30 @@ pub(crate) fn start_cause(hive: &Hive, cell: &Cell, why: &StartReason) -> Messag
     }
 }
 
-fn started_record(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Vec<Write> {
-    if !cell.is_durable() || cell.mind.lock().started {
+fn started_record(hive: &Arc<Hive>, cell: &Arc<Cell>, digest: Digest) -> Vec<Write> {
+    let is_recorded = {
+        let mind = cell.mind.lock();
+        mind.started && !mind.unrecorded
+    };
+    if !cell.is_durable() || is_recorded {
         return Vec::new();
     }
-    vec![crate::spec_record::write(hive, cell, true)]
+    vec![crate::spec_record::started(hive, cell, digest)]
 }
 
 /// Seals a turn without messages.
 pub(crate) fn seal_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn) -> Result<Plan, ExitReason> {
-    let sealed = turn.seal(0).map_err(|(rule, _)| ExitReason::StartFailed(rule.to_string()))?;
-    seal(hive, cell, began, sealed, hive.clock.monotonic_ns())
-        .map_err(|(unreadable, _)| ExitReason::StateUnreadable(unreadable))
+    let sealed = turn.seal(0).map_err(|(rule, turn)| {
+        crate::turn::forsake(hive, cell, *turn);
+        ExitReason::StartFailed(rule.to_string())
+    })?;
+    match seal(hive, cell, began, sealed, hive.clock.monotonic_ns()) {
+        Ok((plan, _)) => Ok(plan),
+        Err((unreadable, sealed)) => {
+            crate::turn::give_back(hive, cell, sealed.effects);
+            Err(ExitReason::StateUnreadable(unreadable))
+        }
+    }
 }
 
 /// Commits a turn without messages together with other writes, and lets its effects out.
@@ -225,15 +286,22 @@ pub(crate) async fn commit_alone(
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
         committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
-        let result = receiver.await;
-        cell.mind.lock().state.committed(began.turn);
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(failed)) => return Err(ExitReason::StartFailed(failed.detail)),
-            Err(_) => return Err(ExitReason::Shutdown),
+        let failed = match receiver.await {
+            Ok(Ok(())) => None,
+            Ok(Err(failed)) => Some(ExitReason::StartFailed(failed.detail)),
+            Err(_) => Some(ExitReason::Shutdown),
+        };
+        if let Some(reason) = failed {
+            cell.mind.lock().state.undo();
+            crate::release::retract(hive, cell, release.out, &[]);
+            return Err(reason);
         }
     }
-    cell.mind.lock().started = true;
+    {
+        let mut mind = cell.mind.lock();
+        mind.state.committed(began.turn);
+        (mind.started, mind.unrecorded) = (true, false);
+    }
     crate::release::release(hive, cell, release);
     Ok(())
 }
@@ -304,11 +372,11 @@ async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, r
     instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
-    if let Left::Ended(ended) = enter(cell, instance.stop(turn, reason)).await
-        && ended.outcome.is_ok()
-    {
-        // A commit that fails here has an event of its own; the agent ends all the same.
-        let _ = commit_alone(hive, cell, began, ended.turn, Vec::new()).await;
+    let left = enter(cell, instance.stop(turn, reason)).await;
+    match ended_alone(instance, left) {
+        // A commit that fails here leaves nothing behind; the agent ends all the same.
+        Ok(turn) => drop(commit_alone(hive, cell, began, turn, Vec::new()).await),
+        Err((turn, _)) => crate::turn::forsake(hive, cell, turn),
     }
     hive.calls.close(hive, cause);
 }
@@ -331,6 +399,10 @@ pub(crate) fn exit(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
             Gate::Down | Gate::Stopping | Gate::Ended => return,
         }
     }
+    has_exited(hive, cell, reason);
+}
+
+fn has_exited(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
     give_up_turn(cell);
     cell.changed.ring();
     ended_now(hive, cell, reason.clone());
@@ -341,10 +413,17 @@ pub(crate) fn exit(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
 
 /// The exit that was asked for while the agent started or was swapped.
 pub(crate) fn exit_as_wanted(hive: &Arc<Hive>, cell: &Arc<Cell>) {
-    let wanted = cell.mind.lock().exit_wanted.take();
-    if let Some(reason) = wanted {
-        exit(hive, cell, reason);
-    }
+    let reason = {
+        let mut mind = cell.mind.lock();
+        let Some(reason) = mind.exit_wanted.take() else { return };
+        if !matches!(mind.agent.gate(), Gate::Open | Gate::Starting) {
+            return;
+        }
+        mind.agent.set_gate(Gate::Down);
+        mind.state.lose();
+        reason
+    };
+    has_exited(hive, cell, reason);
 }
 
 /// What an end means for others: those who are linked, who watch, who wait for a reply, and its own children.
@@ -367,12 +446,12 @@ fn ended_now(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: ExitReason) {
 /// hive goes down: what waits is as durable as it is, and comes back with the hive.
 fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     if keep {
-        return cell.set_gate(Gate::Ended);
+        // Those that still run may send to it: what they send comes back with the hive too.
+        return cell.set_gate(Gate::Down);
     }
     let (waiting, owed) = {
         let mut mind = cell.mind.lock();
         mind.agent.set_gate(Gate::Ended);
-        mind.let_go = true;
         mind.state.lose();
         (mind.agent.mailbox_mut().drain(), mind.asks.settle_all())
     };
@@ -389,6 +468,7 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     if gone {
         crate::spawn::gone(hive, cell);
     }
+    cell.mind.lock().let_go = true;
     cell.changed.ring();
     cell.room.ring();
 }

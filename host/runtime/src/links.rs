@@ -49,6 +49,11 @@ fn record(hive: &Hive, owner: AgentId, prefix: &str, other: AgentId) -> Option<W
     Some(Write::Delete { space: Space::Handle, owner, key: format!("{prefix}{name}").into() })
 }
 
+/// The write that forgets a durable agent's monitor.
+pub(crate) fn forget_monitor(hive: &Hive, owner: AgentId, other: AgentId) -> Option<Write> {
+    record(hive, owner, handle::MONITOR, other)
+}
+
 /// An agent has ended: tells who is linked and who watches, once. When the whole host ends nobody is told: then links and
 /// monitors are as durable as their agents.
 pub(crate) fn exited(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason) {

@@ -76,17 +76,25 @@ pub(crate) struct OwedRecord {
     channel: u8,
     blocking: bool,
     client_id: Option<String>,
+    /// The caller's message, if the asker is blocked in a call.
+    #[serde(default)]
+    cause: Option<String>,
 }
 
 impl OwedRecord {
-    pub(crate) fn of(owed: &Owed) -> Self {
+    pub(crate) fn of(owed: &Owed, cause: Option<MessageId>) -> Self {
         Self {
             asker: owed.asker.0,
             deadline_ns: owed.deadline_ns,
             channel: owed.channel as u8,
             blocking: owed.blocking,
             client_id: owed.client_id.map(|id| id.to_string()),
+            cause: cause.map(|id| id.to_string()),
         }
+    }
+
+    pub(crate) fn cause(&self) -> Option<MessageId> {
+        self.cause.as_deref().and_then(MessageId::parse)
     }
 
     pub(crate) fn owed(&self) -> Owed {

@@ -1,12 +1,10 @@
 //! Lets out what a turn asked for, in order, once its commit stands; or takes it back, if the commit failed.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use skep_bus::Bus;
 use skep_core::ask::OpenAsk;
 use skep_core::event::{Severity, What};
-use skep_core::timer::Timer;
 use skep_core::turn::Effect;
 use skep_core::{AgentId, BoxedMessage, Class, DeadReason, Message, TurnId};
 
@@ -34,6 +32,7 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
                 Some(answer) => deliver_answer(hive, owed.asker, ask, answer),
                 None => end_ask(hive, cell.id, ask, &owed, result),
             },
+            Out::Timer { name, timer } => hive.alarms.set_timer(cell.id, name, timer),
             Out::Unowed => hive.emit_of(cell, What::MessageDropped { reason: "late-reply" }),
             Out::Effect(Effect::Exit(reason)) => exit = Some(reason),
             Out::Effect(effect) => perform(hive, cell, effect),
@@ -145,12 +144,6 @@ pub(crate) fn is_remembered(receiver: &Cell, message: &Message) -> bool {
 
 fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
     match effect {
-        Effect::SetTimer { name, after_ms, every, body } => {
-            let period_ns = u64::from(after_ms) * 1_000_000;
-            let every_ns = if every { NonZeroU64::new(period_ns) } else { None };
-            let timer = Timer { due_ns: hive.clock.wall_ns() + period_ns, every_ns, body };
-            hive.alarms.set_timer(cell.id, name, timer);
-        }
         Effect::CancelTimer { name } => hive.alarms.cancel_timer(cell.id, &name),
         Effect::Subscribe { pattern, on: true } => drop(hive.bus.subscribe(&pattern, cell.id)),
         Effect::Subscribe { pattern, on: false } => drop(hive.bus.unsubscribe(&pattern, cell.id)),
@@ -165,7 +158,7 @@ fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
         Effect::Stop { agent, reason } => crate::lifecycle::stop_child(hive, agent, reason),
         Effect::Link { agent, on } => crate::links::link(hive, cell, agent, on),
         Effect::Monitor { agent, on } => crate::links::monitor(hive, cell, agent, on),
-        Effect::Exit(_) | Effect::Send { .. } | Effect::Reply { .. } => {}
+        Effect::Exit(_) | Effect::Send { .. } | Effect::Reply { .. } | Effect::SetTimer { .. } => {}
     }
 }
 
@@ -183,23 +176,28 @@ pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, releas
     }
     // The memory of the instance is ahead of what is committed.
     drop(cell.instance.lock().take());
+    retract(hive, cell, release.out, &release.handled);
+    crate::turn::come_again(hive, cell, began, release.handled, false);
+    if failed.fatal {
+        hive.fail(&failed.detail);
+    }
+}
+
+/// What was sealed does not leave: rooms are free again, and what is owed is owed still.
+pub(crate) fn retract(hive: &Arc<Hive>, cell: &Arc<Cell>, outs: Vec<Out>, handled: &[BoxedMessage]) {
     let mut effects = Vec::new();
-    for out in release.out {
+    for out in outs {
         match out {
             Out::Message { to, mut message, .. } => {
                 message.row = None;
                 effects.push(Effect::Send { to, message });
             }
-            Out::End { ask, owed, .. } if !release.handled.iter().any(|message| message.id == ask) => {
+            Out::End { ask, owed, .. } if !handled.iter().any(|message| message.id == ask) => {
                 cell.mind.lock().asks.owe(ask, owed);
             }
             Out::Effect(effect) => effects.push(effect),
-            Out::End { .. } | Out::Unowed => {}
+            Out::End { .. } | Out::Timer { .. } | Out::Unowed => {}
         }
     }
     crate::turn::give_back(hive, cell, effects);
-    crate::turn::come_again(hive, cell, began, release.handled, false);
-    if failed.fatal {
-        hive.fail(&failed.detail);
-    }
 }

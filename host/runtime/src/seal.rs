@@ -1,9 +1,12 @@
 //! What a turn that ended well comes to: the writes of its commit, and what leaves after it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skep_core::ask::Owed;
 use skep_core::spec::Durability;
+use skep_core::timer::Timer;
 use skep_core::turn::{Effect, Sealed};
 use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name};
 use skep_store::{Space, Sync, Write};
@@ -42,14 +45,21 @@ pub(crate) enum Out {
     End { ask: MessageId, owed: Owed, result: Result<Bytes, AskFailure>, answer: Option<BoxedMessage> },
     /// A reply that nobody is owed.
     Unowed,
+    /// A timer that was set.
+    Timer { name: Name, timer: Timer },
     /// Anything else, as the turn asked for it.
     Effect(Effect),
 }
 
 impl Plan {
-    /// Whether it must go through the store: it writes, or earlier turns of the agent are not committed yet.
-    pub(crate) fn needs_commit(&self, cell: &Cell) -> bool {
-        !self.writes.is_empty() || (cell.is_durable() && cell.mind.lock().agent.ahead() > 0)
+    /// Whether it must go through the store: it writes, or earlier turns of the agent are not committed yet, or one of
+    /// them was undone, and this one with it.
+    pub(crate) fn needs_commit(&self, cell: &Cell, began: Began) -> bool {
+        if !self.writes.is_empty() {
+            return true;
+        }
+        cell.is_durable()
+            && (cell.mind.lock().agent.ahead() > 0 || cell.undoings.load(Ordering::Acquire) != began.undoings)
     }
 
     pub(crate) fn into_release(self) -> Release {
@@ -61,14 +71,14 @@ impl Plan {
     }
 }
 
-/// Makes the plan of a turn. The error is a state that cannot be read, with the batch.
+/// Makes the plan of a turn, and says what comes again. The error is a state that cannot be read, with all of the turn.
 pub(crate) fn seal(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
     began: Began,
     mut sealed: Sealed,
     now_ns: u64,
-) -> Result<Plan, (String, Vec<BoxedMessage>)> {
+) -> Result<(Plan, Vec<BoxedMessage>), (String, Box<Sealed>)> {
     let mut sealer = Sealer {
         hive,
         cell,
@@ -78,8 +88,8 @@ pub(crate) fn seal(
         out: Vec::with_capacity(sealed.effects.len()),
         owes: Vec::new(),
     };
-    if let Err(unreadable) = sealer.state(began, std::mem::take(&mut sealed.writes)) {
-        return Err((unreadable, sealed.handled));
+    if let Err(unreadable) = sealer.state(std::mem::take(&mut sealed.writes)) {
+        return Err((unreadable, Box::new(sealed)));
     }
     sealer.consume(&sealed);
     for effect in sealed.effects {
@@ -90,7 +100,8 @@ pub(crate) fn seal(
     let sync = if cell.spec.durability == Durability::Full { Sync::Power } else { Sync::Process };
     let (writes, out, owes) = (sealer.writes, sealer.out, sealer.owes);
     let duration_ns = now_ns.saturating_sub(began.monotonic_ns);
-    Ok(Plan { writes, sync, release: Release { began, handled: sealed.handled, out, owes, duration_ns } })
+    let release = Release { began, handled: sealed.handled, out, owes, duration_ns };
+    Ok((Plan { writes, sync, release }, sealed.rest))
 }
 
 struct Sealer<'a> {
@@ -112,9 +123,10 @@ impl Sealer<'_> {
         self.writes.push(Write::Delete { space, owner, key });
     }
 
-    fn state(&mut self, began: Began, writes: std::collections::BTreeMap<Bytes, Option<Bytes>>) -> Result<(), String> {
-        for (key, value) in writes {
-            let old_bytes = self.old_bytes(&key)?;
+    /// All that may fail comes first, so that a failure leaves nothing behind.
+    fn state(&mut self, writes: std::collections::BTreeMap<Bytes, Option<Bytes>>) -> Result<(), String> {
+        let old_bytes = writes.keys().map(|key| self.old_bytes(key)).collect::<Result<Vec<u64>, String>>()?;
+        for ((key, value), old_bytes) in writes.into_iter().zip(old_bytes) {
             if self.durable {
                 let (space, owner) = (Space::State, self.cell.id);
                 self.writes.push(match value.clone() {
@@ -122,7 +134,7 @@ impl Sealer<'_> {
                     None => Write::Delete { space, owner, key: key.clone() },
                 });
             }
-            self.cell.mind.lock().state.write(began.turn, key, value, old_bytes);
+            self.cell.mind.lock().state.write(self.began.turn, key, value, old_bytes);
         }
         Ok(())
     }
@@ -158,8 +170,10 @@ impl Sealer<'_> {
             match &message.class {
                 Class::Answer { ask, .. } if self.durable => self.delete(Space::Ask, self.cell.id, id_key(*ask)),
                 Class::Timer { .. } => self.consume_firing(message),
-                // The monitor is used up.
-                Class::Down if self.durable => self.hold_agent(record::handle::MONITOR, message.sender, false),
+                // The monitor is used up, unless it was set anew.
+                Class::Down if self.durable && !self.watches(message.sender) => {
+                    self.hold_agent(record::handle::MONITOR, message.sender, false)
+                }
                 _ => {}
             }
         }
@@ -171,12 +185,20 @@ impl Sealer<'_> {
         if !self.durable || self.cell.mind.lock().timers_pending.contains_key(&message.kind) {
             return;
         }
-        match self.hive.alarms.timer(self.cell.id, &message.kind) {
-            Some(timer) => {
-                self.put_timer(&message.kind, timer.due_ns, timer.every_ns.map_or(0, u64::from), &timer.body)
-            }
-            None => self.delete(Space::Timer, self.cell.id, name_key(&message.kind)),
+        let write = crate::alarm::write_after_firing(self.hive, self.cell, &message.kind);
+        self.writes.push(write);
+    }
+
+    /// When it is due is decided once: the ids of its firing come of it, here and after a crash.
+    fn set_timer(&mut self, name: Name, after_ms: u32, every: bool, body: Bytes) {
+        let period_ns = u64::from(after_ms) * 1_000_000;
+        let due_ns = self.hive.clock.wall_ns() + period_ns;
+        let every_ns = if every { NonZeroU64::new(period_ns) } else { None };
+        if self.durable {
+            self.put_timer(&name, due_ns, every_ns.map_or(0, u64::from), &body);
+            self.timer_pends(&name);
         }
+        self.out.push(Out::Timer { name, timer: Timer { due_ns, every_ns, body } });
     }
 
     fn put_timer(&mut self, name: &Name, due_ns: u64, every_ns: u64, body: &[u8]) {
@@ -188,6 +210,7 @@ impl Sealer<'_> {
         match effect {
             Effect::Send { to, message } => self.send(to, message),
             Effect::Reply { ask, result } => self.reply(ask, result, handled),
+            Effect::SetTimer { name, after_ms, every, body } => self.set_timer(name, after_ms, every, body),
             effect => {
                 if self.durable {
                     self.record(&effect);
@@ -275,7 +298,7 @@ impl Sealer<'_> {
     fn refusals(&mut self, handled: &[BoxedMessage], refused: Vec<(u32, skep_core::Refusal)>) {
         for (index, refusal) in refused {
             let Some(message) = handled.get(index as usize) else { continue };
-            self.cell.stats.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.cell.stats.refused.fetch_add(1, Ordering::Relaxed);
             let scene = crate::events::Scene { cause: Some(message.id), ..self.cell.scene() };
             self.hive.emit(&scene, skep_core::event::What::MessageRefused { why: refusal.to_string() });
             if let Some(owed) = owed_by(message) {
@@ -294,8 +317,10 @@ impl Sealer<'_> {
             self.forget_overdue();
             self.cell.mind.lock().asks.owe(message.id, owed);
             self.owes.push(message.id);
-            if self.durable && !owed.blocking {
-                self.put(Space::Owed, self.cell.id, id_key(message.id), encode(&OwedRecord::of(&owed), b""));
+            let cause = if owed.blocking { self.hive.calls.cause_of(message.id) } else { None };
+            // A call that nobody can come for any more leaves nothing behind.
+            if self.durable && (cause.is_some() || !owed.blocking) {
+                self.put(Space::Owed, self.cell.id, id_key(message.id), encode(&OwedRecord::of(&owed, cause), b""));
                 if owed.client_id.is_some() {
                     let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::Taken };
                     self.put(Space::Seen, self.cell.id, id_key(message.id), encode(&record, b""));
@@ -323,12 +348,6 @@ impl Sealer<'_> {
     fn record(&mut self, effect: &Effect) {
         let owner = self.cell.id;
         match effect {
-            Effect::SetTimer { name, after_ms, every, body } => {
-                let period_ns = u64::from(*after_ms) * 1_000_000;
-                let due_ns = self.hive.clock.wall_ns() + period_ns;
-                self.put_timer(name, due_ns, if *every { period_ns } else { 0 }, body);
-                self.timer_pends(name);
-            }
             Effect::CancelTimer { name } => {
                 self.delete(Space::Timer, owner, name_key(name));
                 self.timer_pends(name);
@@ -342,12 +361,20 @@ impl Sealer<'_> {
                 self.put(Space::Handle, owner, Bytes::from_static(record::handle::PROFILE.as_bytes()), value);
             }
             Effect::Spawn(request) => self.writes.extend(crate::spawn::record(self.hive, request)),
-            Effect::Send { .. } | Effect::Reply { .. } | Effect::Stop { .. } | Effect::Exit(_) => {}
+            Effect::Send { .. }
+            | Effect::Reply { .. }
+            | Effect::SetTimer { .. }
+            | Effect::Stop { .. }
+            | Effect::Exit(_) => {}
         }
     }
 
     fn timer_pends(&self, name: &Name) {
         self.cell.mind.lock().timers_pending.insert(name.clone(), self.began.turn);
+    }
+
+    fn watches(&self, agent: AgentId) -> bool {
+        self.hive.links.lock().watched(self.cell.id).contains(&agent)
     }
 
     fn hold_agent(&mut self, prefix: &str, agent: AgentId, on: bool) {

@@ -12,6 +12,7 @@ use skep_engine::StartReason;
 use skep_store::{Space, Write};
 
 use crate::cell::{Cell, Parent};
+use crate::directory::Rested;
 use crate::hive::Hive;
 use crate::record::{down_body, name_key};
 
@@ -21,6 +22,7 @@ pub(crate) struct Origin {
     pub(crate) lineage: Lineage,
     pub(crate) supervisor: Name,
     pub(crate) parent: Option<Parent>,
+    pub(crate) declared: bool,
 }
 
 /// Makes the entry of an agent. It takes messages from now on, and is started by its supervisor.
@@ -29,7 +31,8 @@ pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Orig
     let component = component.ok_or_else(|| SendError::Invalid(format!("there is no plugin {}", spec.plugin)))?;
     let reserved = hive.directory.registry.write().reserve(spec.name.clone(), origin.id);
     reserved.map_err(|_| SendError::Full)?;
-    let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, origin.parent, component);
+    let above = (origin.parent, origin.declared);
+    let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, above, component);
     let cell = Arc::new(cell);
     hive.directory.insert(cell.clone());
     if let Some(parent) = origin.parent {
@@ -51,19 +54,36 @@ pub(crate) fn new_lineage(hive: &Hive, name: &Name, id: AgentId, durability: Dur
 /// Number and lineage for a name: those of the agent whose state is kept under it, if there is one.
 pub(crate) fn identity(hive: &Hive, name: &Name, durability: Durability) -> Identity {
     if durability > Durability::None
-        && let Some((id, lineage)) = hive.directory.take_rested(name)
+        && let Some(rested) = hive.directory.take_rested(name)
     {
-        return Identity { id, lineage, started: true };
+        return Identity { id: rested.id, lineage: rested.lineage, rested: Some(rested) };
     }
     let id = hive.directory.next_id();
-    Identity { id, lineage: new_lineage(hive, name, id, durability), started: false }
+    Identity { id, lineage: new_lineage(hive, name, id, durability), rested: None }
 }
 
 /// Who an agent is going to be.
 pub(crate) struct Identity {
     pub(crate) id: AgentId,
     pub(crate) lineage: Lineage,
-    pub(crate) started: bool,
+    rested: Option<Rested>,
+}
+
+impl Identity {
+    /// The agent goes on where the one at rest has ended.
+    pub(crate) fn resume(&self, cell: &Cell) {
+        if let Some(rested) = &self.rested {
+            let mut mind = cell.mind.lock();
+            (mind.started, mind.ran, mind.unrecorded) = (rested.started, rested.ran, true);
+        }
+    }
+
+    /// The agent could not be made.
+    pub(crate) fn rest_again(&self, hive: &Hive, name: &Name) {
+        if let Some(rested) = self.rested {
+            hive.directory.rest(name.clone(), rested);
+        }
+    }
 }
 
 /// Reserves name and number for a child that a turn asks for. What follows is `perform`, or `give_back`.
@@ -76,7 +96,7 @@ pub(crate) fn reserve(
     if hive.directory.resolve(&request.name).is_some() {
         return Err(SendError::Full);
     }
-    let Identity { id, lineage, started } = identity(hive, &request.name, request.durability);
+    let identity = identity(hive, &request.name, request.durability);
     let spec = AgentSpec {
         config_json: request.config_json.clone(),
         durability: request.durability,
@@ -87,15 +107,16 @@ pub(crate) fn reserve(
         ..AgentSpec::new(request.name.clone(), plugin.clone())
     };
     let origin = Origin {
-        id,
-        lineage,
+        id: identity.id,
+        lineage: identity.lineage,
         supervisor: parent.supervisor.clone(),
         parent: Some(Parent { id: parent.id, owned: request.owned }),
+        declared: false,
     };
     // A child has what its parent has, no more.
     let granted = parent.granted.inherited(request.name.clone(), plugin);
-    let cell = plant(hive, spec, granted, origin)?;
-    cell.mind.lock().started = started;
+    let cell = plant(hive, spec, granted, origin).inspect_err(|_| identity.rest_again(hive, &request.name))?;
+    identity.resume(&cell);
     Ok(cell.id)
 }
 
@@ -105,14 +126,26 @@ pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
         if let Some(parent) = cell.parent {
             hive.supervision.child_gone(parent.id);
         }
+        rest(hive, &cell);
         crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false, keep: false });
+    }
+}
+
+/// Its state is kept under its name, for who comes next.
+fn rest(hive: &Hive, cell: &Cell) {
+    let (started, ran) = {
+        let mind = cell.mind.lock();
+        (mind.started, mind.ran)
+    };
+    if cell.is_durable() && started {
+        hive.directory.rest(cell.name.clone(), Rested { id: cell.id, lineage: cell.lineage, started, ran });
     }
 }
 
 /// The row of a durable child: written in its parent's commit.
 pub(crate) fn record(hive: &Arc<Hive>, request: &ChildRequest) -> Option<Write> {
     let cell = hive.cell(request.id)?;
-    cell.is_durable().then(|| crate::spec_record::write(hive, &cell, false))
+    cell.is_durable().then(|| crate::spec_record::write(hive, &cell))
 }
 
 /// Starts a child whose parent's turn is committed.
@@ -135,11 +168,14 @@ pub(crate) fn declare_again(
     let failed = |why: String| ExitReason::StartFailed(why);
     let granted =
         Granted::new(spec.name.clone(), spec.plugin.clone(), &spec.grants).map_err(|bad| failed(bad.to_string()))?;
-    let Identity { id, lineage, started } = identity(hive, &spec.name, spec.durability);
+    let identity = identity(hive, &spec.name, spec.durability);
+    let (id, lineage) = (identity.id, identity.lineage);
     let supervisor = supervisor.map_or_else(|| hive.spec.root.name.clone(), |above| above.name().clone());
-    let origin = Origin { id, lineage, supervisor, parent: None };
-    let cell = plant(hive, (**spec).clone(), granted, origin).map_err(|error| failed(error.to_string()))?;
-    cell.mind.lock().started = started;
+    let origin = Origin { id, lineage, supervisor, parent: None, declared: true };
+    let planted = plant(hive, (**spec).clone(), granted, origin);
+    let planted = planted.inspect_err(|_| identity.rest_again(hive, &spec.name));
+    let cell = planted.map_err(|error| failed(error.to_string()))?;
+    identity.resume(&cell);
     crate::boot::subscribe_declared(hive, &cell).map_err(|error| failed(error.to_string()))?;
     Ok(cell)
 }
@@ -161,7 +197,7 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
             writes = purge_writes(cell.id);
         } else {
             writes.push(crate::spec_record::ended(hive, cell));
-            hive.directory.rest(cell.name.clone(), cell.id, cell.lineage);
+            rest(hive, cell);
         }
         hive.commit_later(writes);
     }

@@ -7,6 +7,7 @@ use skep_core::{AgentId, Bytes, Channel, Digest, Lineage, Name};
 use skep_store::{Space, Write};
 
 use crate::cell::{Cell, Parent};
+use crate::directory::Rested;
 use crate::hive::Hive;
 use crate::record::{Unreadable, decode, encode};
 use crate::spawn::record_key;
@@ -23,6 +24,9 @@ pub(crate) struct AgentRecord {
     pub(crate) alone: bool,
     /// Its first start is committed.
     pub(crate) started: bool,
+    /// It is the manifest's: without it there it is not started.
+    #[serde(default)]
+    pub(crate) declared: bool,
     /// It has ended for good and is not started with the host.
     #[serde(default)]
     pub(crate) ended: bool,
@@ -31,7 +35,7 @@ pub(crate) struct AgentRecord {
     pub(crate) parent: Option<String>,
     #[serde(default)]
     pub(crate) owned: bool,
-    plugin: String,
+    pub(crate) plugin: String,
     config: String,
     durability: String,
     restart: String,
@@ -72,16 +76,30 @@ struct BudgetRecord {
     batch_bytes_max: u64,
 }
 
-/// The write that keeps an agent's record.
-pub(crate) fn write(hive: &Hive, cell: &Cell, started: bool) -> Write {
-    put(cell, &of(hive, cell, started, cell.component.lock().digest()))
+/// The write that keeps the record of an agent whose first start is still to come, or of one that was at rest.
+pub(crate) fn write(hive: &Hive, cell: &Cell) -> Write {
+    let started = cell.mind.lock().started;
+    let digest = digest_of(cell);
+    put(cell, &of(hive, cell, started, digest))
+}
+
+/// As `write`, of an agent whose first start stands, in this version.
+pub(crate) fn started(hive: &Hive, cell: &Cell, digest: Digest) -> Write {
+    put(cell, &of(hive, cell, true, digest))
+}
+
+/// What its state was last written by, or will be.
+fn digest_of(cell: &Cell) -> Digest {
+    let ran = cell.mind.lock().ran;
+    // Never both locks at once: others take them in another order.
+    ran.unwrap_or_else(|| cell.component.lock().digest())
 }
 
 /// As `write`, of an agent that has ended for good: its state stays until it is purged.
 pub(crate) fn ended(hive: &Hive, cell: &Cell) -> Write {
-    let mut record = of(hive, cell, true, cell.component.lock().digest());
-    record.ended = true;
-    put(cell, &record)
+    let started = cell.mind.lock().started;
+    let digest = digest_of(cell);
+    put(cell, &AgentRecord { ended: true, ..of(hive, cell, started, digest) })
 }
 
 /// As `write`, of an agent that is about to run another plugin.
@@ -102,6 +120,7 @@ fn of(hive: &Hive, cell: &Cell, started: bool, digest: Digest) -> AgentRecord {
         digest: digest.to_string(),
         alone: cell.mind.lock().alone,
         started,
+        declared: cell.declared,
         ended: false,
         supervisor: cell.supervisor.to_string(),
         parent: parent.map(|name| name.to_string()),
@@ -196,6 +215,17 @@ impl Kept {
 
     pub(crate) fn lineage(&self) -> Lineage {
         Lineage(self.record.lineage)
+    }
+
+    /// What is to be known of it while it is at rest.
+    pub(crate) fn rested(&self) -> Rested {
+        let record = &self.record;
+        Rested {
+            id: self.id,
+            lineage: self.lineage(),
+            started: record.started,
+            ran: Digest::parse(&record.digest).filter(|_| record.started),
+        }
     }
 
     /// What the agent was to be: for one that the manifest does not know.

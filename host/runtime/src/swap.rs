@@ -25,10 +25,40 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is to be swapped.
 struct Target {
-    cells: Vec<Arc<Cell>>,
-    /// The plugin, unless it is one agent alone.
-    plugin: Option<Name>,
+    what: Swapped,
     from: Digest,
+}
+
+enum Swapped {
+    One(Arc<Cell>),
+    All(Name),
+}
+
+impl Target {
+    /// The agents as they are now: others may come and go while a swap is prepared.
+    fn cells(&self, hive: &Hive) -> Vec<Arc<Cell>> {
+        match &self.what {
+            Swapped::One(cell) => vec![cell.clone()],
+            Swapped::All(plugin) => {
+                hive.directory.all().into_iter().filter(|cell| cell.spec.plugin == *plugin).collect()
+            }
+        }
+    }
+
+    /// The plugin that is swapped as a whole.
+    fn whole(&self) -> Option<&Name> {
+        match &self.what {
+            Swapped::One(_) => None,
+            Swapped::All(plugin) => Some(plugin),
+        }
+    }
+
+    fn plugin(&self) -> &Name {
+        match &self.what {
+            Swapped::One(cell) => &cell.spec.plugin,
+            Swapped::All(plugin) => plugin,
+        }
+    }
 }
 
 /// An agent that is suspended.
@@ -53,7 +83,7 @@ impl Drop for Under<'_> {
 /// Swaps one agent, or all agents of a plugin, to the component in `file`.
 pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<SwapReceipt, Error> {
     let target = find(hive, name)?;
-    let _under = claim(hive, &target, name)?;
+    let _under = claim(hive, &target)?;
     let (plugin, component) = prepare(hive, file).await?;
     let scene = Default::default();
     hive.emit(&scene, What::SwapPrepared { from: target.from, to: plugin.digest });
@@ -73,7 +103,7 @@ pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<Sw
 fn find(hive: &Arc<Hive>, name: &str) -> Result<Target, Error> {
     if let Ok(cell) = hive.directory.find(name) {
         let from = cell.component.lock().digest();
-        return Ok(Target { cells: vec![cell], plugin: None, from });
+        return Ok(Target { what: Swapped::One(cell), from });
     }
     let plugin = Name::new(name).ok().filter(|name| hive.plugins.read().contains_key(name));
     let Some(plugin) = plugin else {
@@ -81,15 +111,13 @@ fn find(hive: &Arc<Hive>, name: &str) -> Result<Target, Error> {
         return Err(hive.directory.find(name).err().unwrap_or(Error::NoPlugin(skep_core::name::shown(name, 128))));
     };
     let from = hive.plugins.read().get(&plugin).map(|entry| entry.digest);
-    let cells = hive.directory.all().into_iter().filter(|cell| cell.spec.plugin == plugin).collect();
     let from = from.ok_or_else(|| Error::NoPlugin(plugin.to_string()))?;
-    Ok(Target { cells, plugin: Some(plugin), from })
+    Ok(Target { what: Swapped::All(plugin), from })
 }
 
 /// One swap of a plugin at a time, whether of one of its agents or of all.
-fn claim<'a>(hive: &'a Hive, target: &Target, name: &str) -> Result<Under<'a>, Error> {
-    let plugin = target.plugin.clone().or_else(|| target.cells.first().map(|cell| cell.spec.plugin.clone()));
-    let plugin = plugin.ok_or_else(|| Error::NoPlugin(skep_core::name::shown(name, 128)))?;
+fn claim<'a>(hive: &'a Hive, target: &Target) -> Result<Under<'a>, Error> {
+    let plugin = target.plugin().clone();
     if !hive.swapping.lock().insert(plugin.clone()) {
         return Err(Error::SwapInProgress(plugin.to_string()));
     }
@@ -120,7 +148,7 @@ async fn change(
     component: &Component<TurnContext>,
 ) -> Result<(Vec<SwappedAgent>, u64), Failed> {
     let running: Vec<Arc<Cell>> =
-        target.cells.iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).cloned().collect();
+        target.cells(hive).into_iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).collect();
     for cell in &running {
         let from = cell.component.lock().digest();
         let rehearsed = rehearse(hive, cell, component, from).await;
@@ -206,7 +234,7 @@ async fn migrate_all(
         match upgrade(hive, &one.cell, component, from).await {
             Ok(ready) => upgraded.push(ready),
             Err(why) => {
-                take_back(suspended, upgraded);
+                take_back(hive, suspended, upgraded);
                 return Err(("migrate", format!("agent {}: {why}", one.cell.name)));
             }
         }
@@ -214,9 +242,9 @@ async fn migrate_all(
     Ok(upgraded)
 }
 
-fn take_back(suspended: &[Suspended], upgraded: Vec<Upgraded>) {
+fn take_back(hive: &Arc<Hive>, suspended: &[Suspended], upgraded: Vec<Upgraded>) {
     for (ready, one) in upgraded.into_iter().zip(suspended) {
-        ready.take_back(&one.cell);
+        ready.take_back(hive, &one.cell);
     }
 }
 
@@ -231,17 +259,17 @@ async fn commit(
 ) -> Result<Vec<Upgraded>, Failed> {
     if let Some(one) = suspended.iter().find(|one| one.cell.mind.lock().agent.gate() != Gate::Suspended) {
         let detail = format!("agent {}: it does not run any more", one.cell.name);
-        take_back(suspended, upgraded);
+        take_back(hive, suspended, upgraded);
         return Err(("commit", detail));
     }
     let mut writes = Vec::new();
     for (ready, one) in upgraded.iter_mut().zip(suspended) {
         writes.append(&mut ready.writes);
         if one.cell.is_durable() {
-            writes.push(crate::spec_record::upgraded(hive, &one.cell, plugin.digest, target.plugin.is_none()));
+            writes.push(crate::spec_record::upgraded(hive, &one.cell, plugin.digest, target.whole().is_none()));
         }
     }
-    let entry = target.plugin.as_ref().and_then(|name| {
+    let entry = target.whole().and_then(|name| {
         let before = hive.plugins.read().get(name).cloned()?;
         Some((name.clone(), PluginEntry { component: component.clone(), digest: plugin.digest, ..before }))
     });
@@ -249,7 +277,7 @@ async fn commit(
         writes.push(crate::plugins::record(name, entry));
     }
     if let Err(error) = hive.commit_now(writes).await {
-        take_back(suspended, upgraded);
+        take_back(hive, suspended, upgraded);
         return Err(("commit", error.to_string()));
     }
     if let Some((name, entry)) = entry {
@@ -266,9 +294,11 @@ fn go_on(
     suspended: Vec<Suspended>,
     upgraded: Vec<Upgraded>,
 ) -> (Vec<SwappedAgent>, u64) {
-    for cell in &target.cells {
+    for cell in target.cells(hive) {
         *cell.component.lock() = component.clone();
-        cell.mind.lock().alone = target.plugin.is_none();
+        cell.mind.lock().alone = target.whole().is_none();
+        // One that has begun to run meanwhile follows by itself; those that are suspended follow here.
+        crate::lifecycle::catch_up(hive, &cell);
     }
     let mut agents = Vec::new();
     let mut waiting = 0;

@@ -84,7 +84,8 @@ impl Targets {
             // After the second message to a receiver in one turn, more are likely: twice as many each time.
             let count = (1 << target.reserved.min(8)).min(AHEAD_MAX);
             target.ahead = mailbox.reserve_ahead(count, weight_bytes);
-            target.ahead_bytes = weight_bytes * target.ahead as usize;
+            // What is left of an earlier row of smaller messages stays promised.
+            target.ahead_bytes += weight_bytes * target.ahead as usize;
         }
         target.reserved += 1;
         Ok(true)
@@ -96,7 +97,7 @@ impl Targets {
             let Some(target) = self.known.get_mut(&id) else { continue };
             target.reserved = 0;
             let (places, bytes) = (std::mem::take(&mut target.ahead), std::mem::take(&mut target.ahead_bytes));
-            if places > 0 {
+            if places > 0 || bytes > 0 {
                 target.cell.mind.lock().agent.mailbox_mut().give_back_ahead(places, bytes);
                 target.cell.room.ring();
             }

@@ -132,7 +132,7 @@ async fn wall_time(limit_ms: u32) {
 }
 
 fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
-    let (instance, left) = match came {
+    let (mut instance, left) = match came {
         Ok(came) => came,
         Err((batch, reason)) => return not_entered(hive, cell, began, batch, reason),
     };
@@ -184,21 +184,27 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     }
     instance.host_mut().settle();
     give_back(hive, cell, std::mem::take(&mut sealed.undone));
-    let rest = std::mem::take(&mut sealed.rest);
     let handled = sealed.handled.len() as u32;
     let now_ns = hive.clock.monotonic_ns();
-    let plan = match seal(hive, cell, began, sealed, now_ns) {
-        Ok(plan) => plan,
-        Err((unreadable, batch)) => {
+    let (plan, rest) = match seal(hive, cell, began, sealed, now_ns) {
+        Ok(sealed) => sealed,
+        Err((unreadable, mut sealed)) => {
             drop(instance);
+            give_back(hive, cell, std::mem::take(&mut sealed.effects));
+            let mut batch = sealed.handled;
+            batch.append(&mut sealed.rest);
             come_again(hive, cell, began, batch, true);
             return crate::lifecycle::exit(hive, cell, ExitReason::StateUnreadable(unreadable));
         }
     };
     cell.stats.handled.fetch_add(handled.into(), Ordering::Relaxed);
     cell.stats.memory_bytes.store(instance.memory_bytes(), Ordering::Relaxed);
-    let done =
-        Done { rest, handled, cost_ns: now_ns.saturating_sub(began.monotonic_ns), waits: plan.needs_commit(cell) };
+    let done = Done {
+        rest,
+        handled,
+        cost_ns: now_ns.saturating_sub(began.monotonic_ns),
+        waits: plan.needs_commit(cell, began),
+    };
     // The agent may run ahead of a commit. Without one, what a turn asked for leaves before the next turn begins.
     let wakes = match &hive.committer {
         Some(committer) if done.waits => {
@@ -254,12 +260,13 @@ fn job(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) -> Job {
         let (hive, cell) = (hive_then, cell_then);
         match result {
             Ok(()) => {
+                // First out, then over: a later turn without a commit of its own must not overtake it.
+                crate::release::release(&hive, &cell, release);
                 {
                     let mut mind = cell.mind.lock();
                     mind.agent.committed();
                     mind.state.committed(began.turn);
                 }
-                crate::release::release(&hive, &cell, release);
                 hive.wake(&cell);
                 cell.changed.ring();
             }
@@ -338,10 +345,19 @@ pub(crate) fn come_again(
     cell.changed.ring();
 }
 
-/// The agent could not be brought to run: its messages wait for the next attempt.
+/// The agent could not be brought to run: its messages wait for the next attempt. One that was cancelled meanwhile, by a
+/// stop or a swap, has not failed.
 fn not_entered(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, batch: Vec<BoxedMessage>, reason: ExitReason) {
     come_again(hive, cell, began, batch, true);
-    crate::lifecycle::exit(hive, cell, reason);
+    if reason != ExitReason::Shutdown {
+        crate::lifecycle::exit(hive, cell, reason);
+    }
+}
+
+/// A turn without messages failed: what it asked for does not leave.
+pub(crate) fn forsake(hive: &Arc<Hive>, cell: &Arc<Cell>, turn: Turn) {
+    let (_, effects) = turn.fail();
+    give_back(hive, cell, effects);
 }
 
 /// Gives back the room that effects had reserved which do not leave.

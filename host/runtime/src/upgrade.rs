@@ -27,8 +27,10 @@ pub(crate) struct Upgraded {
 
 impl Upgraded {
     /// The commit did not happen: the state is what it was.
-    pub(crate) fn take_back(self, cell: &Cell) {
+    pub(crate) fn take_back(self, hive: &Arc<Hive>, cell: &Arc<Cell>) {
         cell.mind.lock().state.restore(self.before);
+        crate::release::retract(hive, cell, self.migrate.out, &[]);
+        crate::release::retract(hive, cell, self.start.out, &[]);
     }
 }
 
@@ -40,6 +42,8 @@ pub(crate) async fn rehearse(
     from: Digest,
 ) -> Result<(), String> {
     let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
+    // The agent works meanwhile, so what is read here may be old by the time it is known.
+    instance.host_mut().remembers = false;
     migrate(hive, cell, &mut instance, from).await.map(|_| ())
 }
 
@@ -78,9 +82,17 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     let left = enter(cell, instance.start(turn, &config, StartReason::Upgraded(from))).await;
     instance.host_mut().settle();
     hive.calls.close(hive, cause);
-    let turn = ended(left, "start")?;
-    let started = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
-    Ok((migrated, started))
+    let started = match ended(hive, cell, instance, left, "start") {
+        Ok(turn) => crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string()),
+        Err(why) => Err(why),
+    };
+    match started {
+        Ok(started) => Ok((migrated, started)),
+        Err(why) => {
+            crate::release::retract(hive, cell, migrated.into_release().out, &[]);
+            Err(why)
+        }
+    }
 }
 
 async fn migrate(
@@ -94,19 +106,24 @@ async fn migrate(
     // Without a cause: it may read and write, but not send.
     let turn = Turn::alone(None, hive.clock.wall_ns());
     let left = enter(cell, instance.migrate(turn, from)).await;
-    Ok((began, ended(left, "migrate")?))
+    Ok((began, ended(hive, cell, instance, left, "migrate")?))
 }
 
-fn ended(left: Left, what: &str) -> Result<Turn, String> {
-    match left {
+fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left, what: &str) -> Result<Turn, String> {
+    let why = match left {
         Left::Ended(ended) => match ended.outcome {
-            Ok(_) => Ok(ended.turn),
-            Err(failure) => Err(format!("{what}: {failure}")),
+            Ok(_) => return Ok(ended.turn),
+            Err(failure) => {
+                crate::turn::forsake(hive, cell, ended.turn);
+                return Err(format!("{what}: {failure}"));
+            }
         },
-        Left::WallTime(limit_ms) => Err(format!("{what}: over turn-wall-ms-max = {limit_ms}")),
-        Left::Cancelled => Err(format!("{what} was cancelled")),
-        Left::Panicked => Err(format!("{what}: the host panicked inside the sandbox")),
-    }
+        Left::WallTime(limit_ms) => format!("{what}: over turn-wall-ms-max = {limit_ms}"),
+        Left::Cancelled => format!("{what} was cancelled"),
+        Left::Panicked => format!("{what}: the host panicked inside the sandbox"),
+    };
+    crate::turn::forsake(hive, cell, instance.abandon().unwrap_or_default());
+    Err(why)
 }
 
 fn begin(hive: &Hive, cell: &Cell) -> Began {

@@ -87,6 +87,10 @@ pub struct AgentDetail {
     pub restart: Restart,
     /// Waiting messages by lane.
     pub lanes: Vec<(Channel, u64)>,
+    /// Places of its mailbox that senders have reserved and not filled yet, and their bytes.
+    pub promised_messages: u64,
+    /// See `promised_messages`.
+    pub promised_bytes: u64,
     /// Bytes of its linear memories; none without an instance.
     pub memory_bytes: Option<u64>,
     /// Bytes of its stored state.

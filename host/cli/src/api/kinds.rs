@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 32] = [
+pub(crate) const NAMES: [&str; 33] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -17,6 +17,7 @@ pub(crate) const NAMES: [&str; 32] = [
     "agent.exited",
     "agent.restarting",
     "agent.gone",
+    "agent.left-out",
     "agent.health",
     "supervisor.escalated",
     "supervisor.ended",

@@ -60,6 +60,8 @@ fn all_that_is_known_of_an_agent() {
         config_json: "{\"a\":1}".into(),
         restart: Restart::Transient,
         lanes: vec![(Channel::Control, 0), (Channel::Events, 1)],
+        promised_messages: 0,
+        promised_bytes: 0,
         memory_bytes: None,
         state_bytes: 9,
         timers: vec![name("tick")],

@@ -1,7 +1,8 @@
 //! What the kill tests run: numbered messages that pass along a chain of durable agents, each of which keeps what it has
 //! seen of whom, in its struct and once more key by key, so that a test can hold both against what it sent.
 //!
-//! Every number from outside is passed on to `next`; every third is asked of `peer`; every fifth sets a timer of its own.
+//! Every number from outside is passed on to `next`; every third is asked of `peer`; every fifth sets a timer of its own;
+//! every fourth is stamped by `clerk` in a call, every second of which is answered in a later turn.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,15 @@ use skep_sdk::prelude::*;
 
 const ASKED_EVERY: u64 = 3;
 const TIMED_EVERY: u64 = 5;
+const STAMPED_EVERY: u64 = 4;
+/// The begin of the name of a timer that answers a call.
+const STAMP: &str = "stamp-";
 
 #[data]
 struct Settings {
     next: Option<Address>,
     peer: Option<Address>,
+    clerk: Option<Address>,
 }
 
 /// The numbers of one sender: they must ascend by one.
@@ -34,10 +39,15 @@ struct Relay {
     timers_set: u64,
     timers_rung: u64,
     waiting: Vec<(ReplyTo, Settled)>,
+    stamped: u64,
+    stamped_twice: u64,
+    stamping: BTreeMap<String, (ReplyTo, u64)>,
     #[skep(skip)]
     next: Option<Address>,
     #[skep(skip)]
     peer: Option<Address>,
+    #[skep(skip)]
+    clerk: Option<Address>,
 }
 
 /// A number from outside.
@@ -57,6 +67,16 @@ struct Step {
 struct Confirm {
     n: u64,
 }
+
+/// A number to be stamped, once.
+#[message(reply = u64)]
+struct Stamp {
+    n: u64,
+}
+
+/// What the clerk has stamped, and how often one a second time.
+#[message(reply = (u64, u64))]
+struct Stamps;
 
 /// Answered once the last number of this line has come, every ask has ended and every timer has rung.
 #[message(reply = Report)]
@@ -84,9 +104,13 @@ impl Relay {
     fn start(&mut self, settings: Settings) {
         self.next = settings.next;
         self.peer = settings.peer;
+        self.clerk = settings.clerk;
     }
 
     fn post(&mut self, ctx: &mut Context, m: Post) -> Result<u64> {
+        if let Some(clerk) = self.clerk.as_ref().filter(|_| m.n.is_multiple_of(STAMPED_EVERY)) {
+            ctx.call_within(clerk, &Stamp { n: m.n }, Duration::from_secs(60))?;
+        }
         self.seen(ctx, "outside", m.n)?;
         if let Some(next) = &self.next {
             ctx.send(next, &Step { n: m.n })?;
@@ -112,6 +136,26 @@ impl Relay {
         m.n
     }
 
+    fn stamp(&mut self, ctx: &mut Context, m: Stamp) -> Result<Later> {
+        let from = ctx.sender().map_or_else(|| "nobody".to_owned(), |sender| sender.name().to_owned());
+        let key = format!("{STAMP}{from}-{}", m.n);
+        self.stamped += 1;
+        self.stamped_twice += u64::from(ctx.state().get::<u64>(&key)?.is_some());
+        ctx.state().put(&key, &m.n)?;
+        let Some(asker) = ctx.asker() else { return Ok(Later) };
+        if m.n.is_multiple_of(2 * STAMPED_EVERY) {
+            ctx.once(&key, Duration::from_millis(m.n % 20))?;
+            self.stamping.insert(key, (asker, m.n));
+        } else {
+            ctx.reply(&asker, &m.n)?;
+        }
+        Ok(Later)
+    }
+
+    fn stamps(&mut self, _: Stamps) -> (u64, u64) {
+        (self.stamped, self.stamped_twice)
+    }
+
     #[answer]
     fn answered(&mut self, ctx: &mut Context, a: Answer) -> Result<()> {
         match a.read::<Confirm>() {
@@ -122,7 +166,11 @@ impl Relay {
     }
 
     #[timer]
-    fn rang(&mut self, ctx: &mut Context, _: Timer) -> Result<()> {
+    fn rang(&mut self, ctx: &mut Context, timer: Timer) -> Result<()> {
+        if let Some((asker, n)) = self.stamping.remove(timer.name()) {
+            ctx.reply(&asker, &n)?;
+            return Ok(());
+        }
         self.timers_rung += 1;
         self.settle(ctx)
     }
