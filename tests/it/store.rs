@@ -16,14 +16,14 @@ use skep_tests::puppet::{ask, came, history, noted, send, told, try_send};
 
 /// `a` passes on what it gets to `b`, both durable; `none` has no durability.
 fn draft() -> Draft {
-    let pass = json!({
-        "busy": [{"do": "spin", "ms": 300}],
+    let on = json!({
         "pass": [{"do": "put", "key": "passed", "value": 1}, {"do": "send", "to": "b", "kind": "n", "body": 1}],
+        "busy": [{"do": "call", "to": "none", "kind": "hold", "ms": 30_000}],
     });
-    Draft::new().puppet("a", Durability::Full, pass).puppet("b", Durability::Full, json!({})).puppet(
+    Draft::new().puppet("a", Durability::Full, on).puppet("b", Durability::Full, json!({})).puppet(
         "none",
         Durability::None,
-        json!({}),
+        json!({"hold": [{"do": "later"}]}),
     )
 }
 
@@ -67,12 +67,13 @@ async fn a_commit_that_fails_undoes_its_turns_and_they_come_again_in_order() {
     let host = on(&store).await;
     let mut watch = Watch::on(&host);
     send(&host, "a", "busy", json!(0)).await;
-    watch.expect(&noted("a", "busy 0")).await;
+    watch.expect(&noted("none", "hold null from a")).await;
     for n in 0..20 {
         send(&host, "a", "n", json!(n)).await;
     }
     send(&host, "a", "pass", json!(0)).await;
     store.turns(Turns::NoRoom);
+    told(&host, "none", json!([{"do": "answer", "body": "go on"}])).await;
     watch.expect_times(3, &event("commit.failed").of("a")).await;
     told(&host, "none", json!([{"do": "once", "name": "t", "ms": 50}])).await;
     watch.refuse(&event("custom").of("b"), &noted("none", "timer t")).await;
