@@ -189,7 +189,7 @@ async fn an_agent_that_starts_while_its_plugin_is_swapped_follows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_to_an_added_agent_while_the_host_stops_is_there_afterwards() {
     let on = json!({"stop": [{"do": "send", "to": "x", "kind": "last", "body": 1}]});
-    let host = Draft::new().puppet("a", Durability::Full, on).run().await;
+    let host = Draft::new().puppet("a", Durability::Full, on).with_instances_kept().run().await;
     added(&host, "x").await;
     let host = host.again().await;
     ask(&host, "x", "fence", json!(0)).await.expect("a reply");
