@@ -1,12 +1,18 @@
-//! A host as a process: signals, a second one beside it, many agents, and what a broken hive ends with.
+//! A host as a process: signals, a second one beside it, many agents, and what a broken hive ends with. How many agents
+//! start at a time is seen in this process, by their events.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde_json::json;
 use skep::api::types::MessageQuery;
 use skep::client::{Connection, Outgoing};
 use skep::process::Told;
+use skep_core::spec::Durability;
+use skep_runtime::Host;
 use skep_tests::guests::component;
+use skep_tests::hives::{Draft, telemetry};
 use skep_tests::process::{Process, skep};
 use tempfile::TempDir;
 
@@ -87,12 +93,12 @@ async fn a_hive_that_gives_up_ends_its_process_with_an_error() {
 async fn ten_thousand_agents_start_with_progress_and_answer() {
     let (_dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\ncount = 10000\n");
     let mut process = Process::spawn(&manifest, &data);
-    let mut steps = 0;
+    let mut steps = Vec::new();
     let status = loop {
         match process.told().await.expect("a host that tells") {
-            Told::Starting { total, .. } => {
+            Told::Starting { done, total } => {
                 assert_eq!(total, 10_000);
-                steps += 1;
+                steps.push(done);
             }
             Told::Ready(status) => break status,
             Told::Compiling { .. } => {}
@@ -100,9 +106,51 @@ async fn ten_thousand_agents_start_with_progress_and_answer() {
         }
     };
     assert_eq!(status.agents, 10_000);
-    assert!(steps > 0, "nothing was told of the progress");
+    assert!(steps.is_sorted(), "it goes back: {steps:?}");
+    steps.dedup();
+    assert!(steps.len() > 1, "one step is no progress: {steps:?}");
+    assert!(steps.iter().any(|done| (1..10_000).contains(done)), "nothing was told on the way: {steps:?}");
     for agent in ["bench-1", "bench-5000", "bench-10000"] {
         assert_eq!(ask(&data, agent, "echo", "hello").await, "hello");
     }
     process.kill().await;
+}
+
+/// As docs/semantics.md has it.
+const STARTING_MAX: usize = 64;
+const WAITING: usize = 5 * STARTING_MAX;
+
+/// The most agents that were starting and not ready yet at any moment, and how many got ready.
+fn starting_at_once(host: &Host) -> (usize, usize) {
+    let (mut starting, mut most, mut ready) = (HashSet::new(), 0, 0);
+    for event in host.recent(16_384) {
+        let Some(agent) = event.agent.as_ref().map(|agent| agent.name.clone()) else { continue };
+        match event.what.name() {
+            "agent.starting" => assert!(starting.insert(agent), "started twice"),
+            "agent.ready" => ready += usize::from(starting.remove(&agent)),
+            _ => {}
+        }
+        most = most.max(starting.len());
+    }
+    (most, ready)
+}
+
+/// Each of them waits in its start for a reply that does not come, so that as many are starting as may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_agents_start_at_a_time_and_not_more_than_the_bound() {
+    let wait = json!({"start:fresh": [{"do": "call", "to": "gate", "kind": "hold", "ms": 100}]});
+    let gate = Draft::new().puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let draft =
+        (1..=WAITING).fold(gate, |draft, n| draft.puppet(&format!("agent-{n}"), Durability::None, wait.clone()));
+    let host = draft.start().await;
+    let agents = host.agents();
+    assert_eq!(agents.len(), WAITING + 1);
+    assert!(agents.iter().all(|agent| agent.status.word() != "starting"), "{agents:?}");
+    // Events of the past are kept with telemetry only.
+    if telemetry() {
+        let (most, ready) = starting_at_once(&host);
+        assert_eq!(ready, WAITING + 1);
+        assert!((2..=STARTING_MAX).contains(&most), "{most} were starting at a time");
+    }
+    host.shutdown().await;
 }

@@ -50,6 +50,60 @@ async fn an_unknown_key_is_an_error_with_a_guess() {
     refused("[agent.counter]\nplugin = \"counter\"\ndurabilty = \"full\"\n", &["durabilty", "durability", "7"]).await;
 }
 
+/// An agent with a key that there is not, and one line more.
+fn misspelt(more: &str) -> (TempDir, PathBuf) {
+    written(&format!("{GOOD}[agent.counter]\nplugin = \"counter\"\ndurabilty = \"full\"\n{more}"))
+}
+
+/// What is said of it: the same whether it is an error or a warning.
+fn is_told_of_misspelt(said: &str) {
+    let words = ["E_MANIFEST_UNKNOWN_KEY", "agent counter has no key `durabilty`", "hive.toml:7:1"];
+    for word in words.into_iter().chain(["did you mean `durability`?"]) {
+        assert!(said.contains(word), "{word:?} is not in\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_key_is_a_warning_with_lenient_and_nothing_else_is() {
+    let (_dir, path) = misspelt("");
+    let path = path.display().to_string();
+    let strict = skep(&["check", &path]).await;
+    assert_eq!((strict.code, strict.out.as_str()), (Some(7), ""), "{strict:?}");
+    is_told_of_misspelt(&strict.err);
+    let ran = skep(&["check", "--lenient", "-o", "json", &path]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    is_told_of_misspelt(&ran.err);
+    assert!(strict.err.contains('\u{d7}') && !ran.err.contains('\u{d7}') && ran.err.contains('\u{26a0}'), "{ran:?}");
+    let checked: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
+    let warning = &checked["warnings"][0];
+    assert_eq!((&warning["severity"], &warning["code"]), (&"warning".into(), &"E_MANIFEST_UNKNOWN_KEY".into()));
+    assert_eq!((&warning["line"], &warning["column"]), (&7.into(), &1.into()), "{warning}");
+    assert_eq!(warning["help"], "did you mean `durability`?");
+    assert_eq!((checked["agents"].as_u64(), checked["warnings"].as_array().map(Vec::len)), (Some(1), Some(1)));
+
+    let (_dir, path) = misspelt("restart = 1\n");
+    let wrong = skep(&["check", "--lenient", &path.display().to_string()]).await;
+    assert_eq!(wrong.code, Some(7), "{wrong:?}");
+    is_told_of_misspelt(&wrong.err);
+    assert!(wrong.err.contains("E_MANIFEST_TYPE") && wrong.err.contains("has 1 error"), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_starts_with_lenient_from_a_manifest_with_an_unknown_key_also_detached() {
+    let (dir, path) = misspelt("");
+    let (path, data) = (path.display().to_string(), dir.path().join("data").display().to_string());
+    let cache = skep_tests::hives::cache_dir().display().to_string();
+    let up = ["up", "-d", &path, "--data", &data, "--cache", &cache];
+    let strict = skep(&up).await;
+    assert_eq!(strict.code, Some(7), "{strict:?}");
+    let ran = skep(&[&up[..], &["--lenient"]].concat()).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    is_told_of_misspelt(&ran.err);
+    let counted = skep(&["call", "--data", &data, "counter", "{\"by\": 2}", "--kind", "add"]).await;
+    let down = skep(&["down", "--data", &data]).await;
+    assert_eq!((counted.code, counted.out.trim(), down.code), (Some(0), "2", Some(0)), "{counted:?} {down:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_is_there_twice_is_an_error_with_its_line_and_column() {
     let words = ["E_MANIFEST_DUPLICATE", "hive.toml:5:9", "a table or a key is written once"];
@@ -84,7 +138,13 @@ async fn all_errors_of_a_file_are_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_contradiction_is_told_with_the_rule_of_otp() {
-    refused("[agent.a]\nplugin = \"counter\"\nsignificant = true\n", &["significant"]).await;
+    let permanent = "a significant child is transient or temporary";
+    refused("[agent.a]\nplugin = \"counter\"\nsignificant = true\n", &["OTP (bad_combination)", permanent]).await;
+    let never_ends = "a significant child needs a supervisor with";
+    let more = "[agent.a]\nplugin = \"counter\"\nrestart = \"transient\"\nsignificant = true\n";
+    refused(more, &["OTP (bad_combination)", never_ends]).await;
+    let more = "[supervisor.s]\nstrategy = \"dynamic\"\n[agent.a]\nplugin = \"counter\"\nsupervisor = \"s\"\n";
+    refused(more, &["OTP (simple_one_for_one)", "a dynamic supervisor starts without children"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

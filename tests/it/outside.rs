@@ -12,7 +12,7 @@ use skep_core::{Channel, MessageId};
 use skep_runtime::{AskOptions, Error, Host, SendOptions};
 use skep_tests::guests::component;
 use skep_tests::hives::{Draft, Nest, cache_dir};
-use skep_tests::kit::{self, event};
+use skep_tests::kit::{self, Watch, event};
 use skep_tests::process::{binary, skep};
 use skep_tests::puppet::{ask, came, json_body, noted, send, told};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -261,4 +261,37 @@ async fn a_host_whose_log_is_not_read_goes_on_and_says_what_the_log_lacks() {
     let mut log = BufReader::new(up.stderr.take().expect("a pipe")).lines();
     let mut told = async || while !log.next_line().await.expect("a line").expect("a host").contains("were left out") {};
     tokio::time::timeout(kit::LIMIT, told()).await.expect("a log that says what it lacks");
+}
+
+/// A client has an agent without durability do the same again, after the host was killed: what that asks is the same ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_that_an_agent_without_durability_repeats_gets_the_same_reply() {
+    for later in [false, true] {
+        let ask_b = json!({"work": [{"do": "ask", "to": "b", "kind": "draw", "ms": 30_000}]});
+        let draws = if later { json!([{"do": "later"}]) } else { json!([{"do": "draw"}]) };
+        let draft = Draft::new().puppet("a", Durability::None, ask_b);
+        let host = draft.puppet("b", Durability::Full, json!({ "draw": draws })).run().await;
+        let work = async |host: &Host| {
+            host.send("a", "work", "0".into(), options("w-1")).await.expect("a message that is taken");
+        };
+        let mut watch = Watch::on(&host);
+        work(&host).await;
+        watch.expect(&event("turn.committed").of("b")).await;
+        if !later {
+            watch.expect(&event("custom").of("a").saying("line=answer")).await;
+        }
+        let before = came(&host, "a").await.pop();
+        let host = host.again().await;
+        let mut watch = Watch::on(&host);
+        work(&host).await;
+        if later {
+            watch.expect(&event("message.dropped").saying("duplicate")).await;
+            told(&host, "b", json!([{"do": "answer", "body": "at last"}])).await;
+        }
+        watch.expect(&event("custom").of("a").saying("line=answer")).await;
+        assert_eq!(came(&host, "b").await, ["draw null from a"], "it was asked once");
+        if !later {
+            assert_eq!(came(&host, "a").await.pop(), before);
+        }
+    }
 }

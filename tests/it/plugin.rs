@@ -205,6 +205,38 @@ async fn add(host: &Host, agent: &str, by: u32) -> Value {
     ask(host, agent, "add", json!({ "by": by })).await.expect("a reply")
 }
 
+/// The files that a host keeps of its plugins, by name.
+fn kept(data: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(data.join("plugins")).expect("a folder of plugins");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_to_a_component_that_is_cut_short_installs_nothing_of_it() {
+    let host = Draft::new().agent("one", "counter", Durability::Full).run().await;
+    let dir = folder();
+    let whole = std::fs::read(component("counter2")).expect("a component");
+    let before = kept(host.dir());
+    assert_eq!(before.len(), 1, "{before:?}");
+    for length in [0, 4, 8, whole.len() / 4, whole.len() / 2, whole.len() - 1] {
+        let cut = file(&dir, "cut.wasm", &whole[..length]);
+        for target in ["one", "counter"] {
+            let error = host.swap(target, &cut).await.expect_err("no component");
+            assert!(error.code().starts_with("E_PLUGIN_"), "{error}");
+            assert_eq!(kept(host.dir()), before, "{length} bytes, swap of {target}");
+        }
+    }
+    assert_eq!(add(&host, "one", 1).await, json!(1), "the old version serves");
+    // The whole one is installed under its digest, and nothing half-written is left beside it.
+    let receipt = host.swap("counter", &file(&dir, "whole.wasm", &whole)).await.expect("a swap");
+    let mut after = [before, vec![format!("{}.wasm", receipt.to.to_string().trim_start_matches("sha256:"))]].concat();
+    after.sort();
+    assert_eq!(kept(host.dir()), after);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_file_may_have_two_names_and_one_name_has_one_file() {
     let mut draft = Draft::new().agent("one", "counter", Durability::Full).plugin_at("tally", component("counter"));

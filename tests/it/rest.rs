@@ -256,3 +256,12 @@ async fn who_looks_at_agents_and_who_starts_them_do_not_wait_for_each_other() {
     looking.join().expect("no panic");
     kit::expect(&host, exited("a", "shutdown"), host.stop("a", false)).await.1.expect("a stop");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_agent_that_was_stopped_comes_back_with_the_host() {
+    let host = Draft::new().puppet("a", Durability::Full, json!({})).run().await;
+    host.stop("a", false).await.expect("a stop");
+    assert!(try_told(&host, "a", json!([])).await.is_err(), "it takes nothing");
+    let host = host.again().await;
+    assert_eq!(history(&host, "a").await, ["start fresh", "start restarted"]);
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skep_core::spec::{AgentSpec, Durability};
-use skep_runtime::{Host, SwapReceipt};
+use skep_core::{Digest, Incarnation};
+use skep_runtime::{AgentView, Host, SwapReceipt};
 use skep_tests::guests::{component, variant};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
@@ -151,6 +152,31 @@ async fn a_file_that_is_no_component_leaves_the_old_version() {
     std::fs::write(&file, b"#!/bin/sh\n").expect("a file");
     refused(&file, "E_PLUGIN_NOT_WASM", "a script").await;
     refused(&dir.path().join("none.wasm"), "E_PLUGIN_IO", "none.wasm").await;
+}
+
+/// What `skep ps` shows of an agent that a failed swap must not change.
+fn shown(host: &Host) -> Vec<(String, &'static str, Digest, Incarnation, u64)> {
+    let line =
+        |view: AgentView| (view.name.to_string(), view.status.word(), view.digest, view.incarnation, view.restarts);
+    host.agents().into_iter().map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_that_fails_is_told_by_an_event_and_the_agents_are_shown_as_before() {
+    // An instance that a mode of the suite drops is shown as passive.
+    let host = counters().with_instances_kept().run().await;
+    add(&host, "one", 5).await;
+    let before = shown(&host);
+    let words: Vec<_> = before.iter().map(|(name, word, ..)| (name.as_str(), *word)).collect();
+    assert_eq!(words, [("one", "idle"), ("two", "ready")]);
+    let mut watch = Watch::on(&host);
+    let error = host.swap("counter", &component("counter-bad")).await.expect_err("a swap that fails");
+    assert_eq!(error.code(), "E_SWAP_FAILED");
+    let failed = watch.refuse(&event("swap.resumed"), &event("swap.failed")).await;
+    let detail = kit::field(&failed, "detail").expect("a detail");
+    assert!(error.to_string().contains(detail.split_once(": ").expect("a phase").1), "{error} and {detail}");
+    assert_eq!(shown(&host), before);
+    assert_eq!((version(&host, "one").await, add(&host, "one", 1).await), (None, json!(6)), "the old version goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -106,6 +106,13 @@ impl Asks {
         self.owed.insert(ask, owed);
     }
 
+    /// If the reply is owed, it is owed to this asker from now on: the same one, who has asked again.
+    pub fn owe_to(&mut self, ask: MessageId, owed: Owed) {
+        if let Some(before) = self.owed.get_mut(&ask) {
+            *before = owed;
+        }
+    }
+
     /// Whether the reply is owed.
     pub fn owes(&self, ask: MessageId) -> bool {
         self.owed.contains_key(&ask)

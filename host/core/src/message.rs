@@ -225,8 +225,6 @@ pub enum DeadReason {
     Stopped,
     /// There was no such agent any more when it was delivered.
     Absent,
-    /// It had made too many hops.
-    Hops,
 }
 
 impl DeadReason {
@@ -236,7 +234,6 @@ impl DeadReason {
             Self::Failed(_) => "failed",
             Self::Stopped => "stopped",
             Self::Absent => "absent",
-            Self::Hops => "hops",
         }
     }
 }

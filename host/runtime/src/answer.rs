@@ -23,6 +23,13 @@ pub(crate) fn owed_by(message: &Message) -> Option<Owed> {
     })
 }
 
+/// Whether who asked may ask again under the same id, and is to get the same end: a client with ids of its own, or an agent
+/// without durability, which a client may have do the same once more.
+pub(crate) fn may_come_again(hive: &Hive, owed: &Owed) -> bool {
+    let forgets = || hive.cell(owed.asker).is_some_and(|cell| !cell.is_durable());
+    owed.client_id.is_some() || (!owed.blocking && owed.asker != AgentId::OUTSIDE && forgets())
+}
+
 /// The message that ends an ask of an agent.
 pub(crate) fn answer_message(
     hive: &Hive,
@@ -65,6 +72,7 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
     } else if owed.asker == AgentId::OUTSIDE {
         hive.outside.finish(hive, ask, owed.client_id.is_some(), result);
     } else {
+        hive.outside.remember(hive, ask, &result);
         let answer = answer_message(hive, from, ask, owed, result);
         deliver_answer(hive, owed.asker, ask, Box::new(answer));
     }

@@ -107,6 +107,8 @@ pub(crate) struct Stats {
     pub(crate) restarts: AtomicU64,
     pub(crate) undone: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
+    /// Instances made, also those that a swap has only tried.
+    pub(crate) instances: AtomicU32,
 }
 
 /// What its supervisor has ordered: performed one after the other, in order.
@@ -143,6 +145,7 @@ pub(crate) struct Mind {
     pub(crate) firings: HashMap<Name, Option<Fired>>,
     /// Its first start has been committed: it never sees `fresh` again.
     pub(crate) started: bool,
+    /// Of the instance that serves.
     pub(crate) incarnation: Incarnation,
     /// Its record in the store says other than it is: that it has ended, or who has declared it.
     pub(crate) unrecorded: bool,

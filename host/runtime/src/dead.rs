@@ -8,7 +8,7 @@ use skep_core::event::What;
 use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, DeadReason, Message, MessageId, Name, Rare, Seq};
 use skep_store::{Space, Write};
 
-use crate::answer::{end_ask, owed_by};
+use crate::answer::{end_ask, may_come_again, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
 use crate::record::{DeadRecord, decode, encode, id_key};
@@ -36,7 +36,7 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     writes.append(&mut hive.calls.deletes(hive, message.id));
     hive.calls.forget(message.id);
     let owed = owed_by(&message);
-    if cell.is_durable() && owed.is_some_and(|owed| owed.client_id.is_some()) {
+    if cell.is_durable() && owed.is_some_and(|owed| may_come_again(hive, &owed)) {
         let record = crate::record::SeenRecord { time_ns: hive.clock.wall_ns(), end: crate::record::SeenEnd::Dead };
         let (space, owner) = (Space::Seen, cell.id);
         writes.push(Write::Put { space, owner, key: id_key(message.id), value: encode(&record, b"") });
@@ -152,7 +152,6 @@ fn letter_of(id: MessageId, record: DeadRecord, body: Bytes) -> DeadLetter {
     let reason = match record.reason.as_str() {
         "stopped" => DeadReason::Stopped,
         "absent" => DeadReason::Absent,
-        "hops" => DeadReason::Hops,
         _ => DeadReason::Failed(record.detail),
     };
     let rare = Rare { headers: record.headers, content_type: record.content_type, ..Rare::default() };

@@ -1,6 +1,7 @@
 //! Instances of an agent: made, brought back after they were dropped, given up to save memory.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_core::agent::Gate;
@@ -52,6 +53,7 @@ pub(crate) async fn make(
 /// What an instance says of itself holds for its agent from now on.
 pub(crate) fn adopt(cell: &Cell, instance: &Running) {
     let mut mind = cell.mind.lock();
+    mind.incarnation = instance.host().incarnation;
     mind.agent.set_guest_batch_max(instance.batch_max());
     instance.sdk().clone_into(&mut mind.sdk);
 }
@@ -62,11 +64,7 @@ pub(crate) async fn make_of(
     cell: &Arc<Cell>,
     component: &skep_engine::Component<TurnContext>,
 ) -> Result<Running, Failure> {
-    let incarnation = {
-        let mut mind = cell.mind.lock();
-        mind.incarnation = Incarnation(mind.incarnation.0 + 1);
-        mind.incarnation
-    };
+    let incarnation = Incarnation(cell.stats.instances.fetch_add(1, Ordering::Relaxed) + 1);
     let limits = Limits {
         memory_bytes_max: cell.spec.budget.memory_bytes_max,
         cpu_ms_max: cell.spec.budget.turn_cpu_ms_max,

@@ -117,8 +117,7 @@ impl Outside {
     /// An ask from outside has ended: whoever waits for it is told, and it is remembered if its client may ask again.
     pub(crate) fn finish(&self, hive: &Hive, ask: MessageId, is_remembered: bool, result: Reply) {
         if is_remembered {
-            let forgotten = self.seen.lock().end(ask, &result, hive.clock.wall_ns());
-            delete_seen(hive, forgotten);
+            self.remember(hive, ask, &result);
         }
         let Some(Waiters { first, more }) = self.waiting.lock().remove(&ask) else { return };
         // One that waits no longer has had its time-out.
@@ -138,10 +137,20 @@ impl Outside {
         receiver
     }
 
-    /// Whether a message of an agent without durability is new to its durable receiver: its id is that of its cause, so
-    /// what a client sends again comes to the same. Notes it.
-    pub(crate) fn is_new(&self, hive: &Arc<Hive>, to: &Cell, id: MessageId) -> bool {
-        matches!(note(hive, to, id), Known::New)
+    /// What is known of a message of an agent without durability to a durable one: its id is that of its cause, so what a
+    /// client sends again comes to the same. None: it is new, and noted. Else its end, if it has ended.
+    pub(crate) fn known(&self, hive: &Arc<Hive>, to: &Cell, id: MessageId) -> Option<Option<Reply>> {
+        match note(hive, to, id) {
+            Known::New => None,
+            Known::UnderWay => Some(None),
+            Known::Ended(result) => Some(Some(result)),
+        }
+    }
+
+    /// An ask that may come again has ended.
+    pub(crate) fn remember(&self, hive: &Hive, ask: MessageId, result: &Reply) {
+        let forgotten = self.seen.lock().end(ask, result, hive.clock.wall_ns());
+        delete_seen(hive, forgotten);
     }
 
     /// A message is as durable as its receiver by now.

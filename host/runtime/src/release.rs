@@ -6,9 +6,9 @@ use skep_bus::Bus;
 use skep_core::ask::OpenAsk;
 use skep_core::event::{Severity, What};
 use skep_core::turn::Effect;
-use skep_core::{AgentId, BoxedMessage, Class, DeadReason, Message, TurnId};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, DeadReason, Message, TurnId};
 
-use crate::answer::{deliver_answer, end_ask};
+use crate::answer::{deliver_answer, end_ask, owed_by};
 use crate::cell::Cell;
 use crate::commit::CommitFailed;
 use crate::hive::Hive;
@@ -29,7 +29,10 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
                 deliver_row(hive, to, message, promised_bytes, &mut outs);
             }
             Out::End { ask, owed, result, answer } => match answer {
-                Some(answer) => deliver_answer(hive, owed.asker, ask, answer),
+                Some(answer) => {
+                    hive.outside.remember(hive, ask, &result);
+                    deliver_answer(hive, owed.asker, ask, answer);
+                }
                 None => end_ask(hive, cell.id, ask, &owed, result),
             },
             Out::Timer { name, timer } => hive.alarms.set_timer(cell.id, name, timer),
@@ -93,9 +96,11 @@ fn deliver_row(hive: &Arc<Hive>, to: AgentId, first: BoxedMessage, promised_byte
     let Some(receiver) = hive.cell(to) else {
         return crate::dead::lost(hive, to, *first, DeadReason::Absent);
     };
-    if is_remembered(&receiver, &first) && !hive.outside.is_new(hive, &receiver, first.id) {
+    if is_remembered(&receiver, &first)
+        && let Some(end) = hive.outside.known(hive, &receiver, first.id)
+    {
         receiver.mind.lock().agent.mailbox_mut().give_back(promised_bytes);
-        return hive.emit_of(&receiver, What::MessageDropped { reason: "duplicate" });
+        return repeated(hive, &receiver, &first, end);
     }
     let (mut dropped, mut refused) = (0, Vec::new());
     let wakes = {
@@ -118,6 +123,16 @@ fn deliver_row(hive: &Arc<Hive>, to: AgentId, first: BoxedMessage, promised_byte
     }
     for message in refused {
         crate::dead::lost(hive, to, *message, DeadReason::Stopped);
+    }
+}
+
+/// A message that has come before: it is not handled again, but an ask ends as it did then, or will.
+fn repeated(hive: &Arc<Hive>, receiver: &Cell, message: &Message, end: Option<Result<Bytes, AskFailure>>) {
+    hive.emit_of(receiver, What::MessageDropped { reason: "duplicate" });
+    let Some(owed) = owed_by(message) else { return };
+    match end {
+        Some(result) => end_ask(hive, receiver.id, message.id, &owed, result),
+        None => receiver.mind.lock().asks.owe_to(message.id, owed),
     }
 }
 

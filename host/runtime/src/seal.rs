@@ -11,7 +11,7 @@ use skep_core::turn::{Effect, Sealed};
 use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name};
 use skep_store::{Space, Sync, Write};
 
-use crate::answer::{answer_message, owed_by};
+use crate::answer::{answer_message, may_come_again, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
 use crate::record::{
@@ -289,7 +289,7 @@ impl Sealer<'_> {
             let Some(cause) = self.hive.calls.cause_of(ask) else { return };
             let record = CallRecord::of(cause, result);
             self.put(Space::Call, self.cell.id, id_key(ask), encode(&record, body));
-        } else if owed.client_id.is_some() {
+        } else if may_come_again(self.hive, owed) {
             let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::of(result) };
             self.put(Space::Seen, self.cell.id, id_key(ask), encode(&record, body));
         }

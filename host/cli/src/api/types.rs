@@ -186,7 +186,7 @@ pub struct DeadLetter {
     pub message_kind: String,
     /// Its channel.
     pub channel: String,
-    /// failed, stopped, absent or hops.
+    /// failed, stopped or absent.
     pub reason: String,
     /// The last failure.
     pub detail: Option<String>,

@@ -10,7 +10,7 @@ use skep_core::spec::{ChildSpec, SupervisorSpec};
 use super::{Context, describe};
 use crate::api::socket::shown_path;
 use crate::failure::{Failure, Outcome};
-use crate::manifest::{self, Manifest, shown_bytes};
+use crate::manifest::{self, Manifest, UnknownKeys, shown_bytes};
 use crate::output::{Document, Format, Table};
 
 /// Check a manifest with its components, or one component, without running it
@@ -22,6 +22,22 @@ pub struct Args {
     /// A manifest, a folder with one, or a component
     #[arg(default_value = "hive.toml")]
     file: PathBuf,
+    #[command(flatten)]
+    leniency: Leniency,
+}
+
+/// How strictly a manifest is read.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Leniency {
+    /// Warn of unknown keys of the manifest in place of refusing them; they do nothing
+    #[arg(long)]
+    pub(super) lenient: bool,
+}
+
+impl Leniency {
+    fn unknown_keys(self) -> UnknownKeys {
+        if self.lenient { UnknownKeys::Warnings } else { UnknownKeys::Errors }
+    }
 }
 
 /// `Plugin`: a component that can be used.
@@ -48,8 +64,8 @@ struct Checked {
 
 pub(super) fn run(context: &Context, args: Args) -> Outcome {
     let patient = context.clone();
-    let file = args.file;
-    let check = move || if is_component(&file) { component(&file) } else { hive(&patient, &file) };
+    let Args { file, leniency } = args;
+    let check = move || if is_component(&file) { component(&file) } else { hive(&patient, &file, leniency) };
     let checked = context.blocking(check)?;
     if context.output.format == Format::Table && context.output.terminal {
         let what =
@@ -80,10 +96,8 @@ fn component(path: &Path) -> Outcome<Checked> {
     Ok(Checked { file, agents: 0, supervisors: 0, plugins, warnings: Value::Array(Vec::new()) })
 }
 
-fn hive(context: &Context, path: &Path) -> Outcome<Checked> {
-    let color = context.output.talk_color;
-    let manifest = manifest::load(path).map_err(|error| Failure::of_manifest(error, color))?;
-    warn(context, &manifest);
+fn hive(context: &Context, path: &Path, leniency: Leniency) -> Outcome<Checked> {
+    let manifest = load(context, path, leniency)?;
     let mut plugins = Vec::new();
     let mut failures = Vec::new();
     for spec in &manifest.spec.plugins {
@@ -102,11 +116,14 @@ fn hive(context: &Context, path: &Path) -> Outcome<Checked> {
     Ok(Checked { file: shown_path(&manifest.path), agents, supervisors, plugins, warnings })
 }
 
-/// Tells what is probably a mistake.
-pub(super) fn warn(context: &Context, manifest: &Manifest) {
+/// The manifest, with its warnings told.
+pub(super) fn load(context: &Context, path: &Path, leniency: Leniency) -> Outcome<Manifest> {
+    let color = context.output.talk_color;
+    let manifest = manifest::load(path, leniency.unknown_keys()).map_err(|error| Failure::of_manifest(error, color))?;
     if !manifest.warnings.is_empty() {
-        context.output.note(manifest.shown_warnings(context.output.talk_color).trim_end());
+        context.output.note(manifest.shown_warnings(color).trim_end());
     }
+    Ok(manifest)
 }
 
 fn plugin(name: &str, path: &Path, expect: Option<Digest>) -> Outcome<Plugin> {

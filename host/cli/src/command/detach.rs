@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::{Context, up};
+use super::{Context, check, up};
 use crate::api::types::HostStatus;
 use crate::client::data_dir;
 use crate::failure::{Failure, Outcome};
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, args: &up::Args) -> Outcome<u8> {
 }
 
 fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
-    let manifest = up::load(context, &args.file)?;
+    let manifest = check::load(context, &args.file, args.leniency)?;
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let absolute = |path: &std::path::Path| {

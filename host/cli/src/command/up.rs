@@ -15,7 +15,7 @@ use crate::api::types::HostStatus;
 use crate::api::{self, Api, socket};
 use crate::client::data_dir;
 use crate::failure::{Failure, Outcome};
-use crate::manifest::{self, Manifest};
+use crate::manifest::Manifest;
 use crate::output::Bar;
 use crate::process::{Told, make_data_dir};
 use crate::sys;
@@ -33,6 +33,8 @@ pub struct Args {
     /// The manifest, or a folder with a hive.toml
     #[arg(default_value = "hive.toml")]
     pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) leniency: check::Leniency,
     /// Run in the background; returns when the hive is ready, or with its error
     #[arg(short, long)]
     pub(super) detach: bool,
@@ -81,17 +83,10 @@ pub(super) fn forwarded(args: &Args) -> Vec<OsString> {
     push("--name", args.name.as_ref().map(|name| name.as_str().into()));
     push("--cache", args.cache.as_ref().map(|path| path.clone().into_os_string()));
     push("--threads", args.threads.map(|count| count.to_string().into()));
+    options.extend(args.leniency.lenient.then(|| "--lenient".into()));
     options.extend(args.drop_instances.then(|| "--drop-instances".into()));
     options.extend(args.no_telemetry.then(|| "--no-telemetry".into()));
     options
-}
-
-/// The manifest with its warnings told.
-pub(super) fn load(context: &Context, file: &Path) -> Outcome<Manifest> {
-    let color = context.output.talk_color;
-    let manifest = manifest::load(file).map_err(|error| Failure::of_manifest(error, color))?;
-    check::warn(context, &manifest);
-    Ok(manifest)
 }
 
 pub(super) fn run(context: &Context, args: Args) -> Outcome<u8> {
@@ -109,7 +104,7 @@ pub(super) fn run(context: &Context, args: Args) -> Outcome<u8> {
 }
 
 fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
-    let manifest = load(context, &args.file)?;
+    let manifest = check::load(context, &args.file, args.leniency)?;
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let output = &context.output;

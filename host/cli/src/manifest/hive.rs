@@ -8,7 +8,7 @@ use skep_core::spec::HiveSpec;
 use toml::de::DeTable;
 
 use super::keys::ROOT;
-use super::problem::{Code, LoadError, Problem, Problems, Rejected, shown_path};
+use super::problem::{Code, LoadError, Problem, Problems, Rejected, UnknownKeys, shown_path};
 use super::section::Section;
 use super::source::Source;
 use super::{agent, plugin, supervisor, tree};
@@ -29,6 +29,8 @@ pub struct Manifest {
     pub path: PathBuf,
     /// What is probably a mistake in it, ready to be shown through [`Manifest::shown_warnings`].
     pub warnings: Vec<Problem>,
+    /// Warnings beyond the most that are kept.
+    pub warnings_left_out: usize,
     pub(super) source: Source,
 }
 
@@ -40,7 +42,7 @@ impl Manifest {
 }
 
 /// Reads a manifest, or `hive.toml` in a folder.
-pub fn load(path: &Path) -> Result<Manifest, LoadError> {
+pub fn load(path: &Path, unknown_keys: UnknownKeys) -> Result<Manifest, LoadError> {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let mut bytes = Vec::new();
     let file = skep_engine::open_regular(&path).map_err(|error| LoadError::io(&path, error))?;
@@ -49,15 +51,20 @@ pub fn load(path: &Path) -> Result<Manifest, LoadError> {
         return Err(LoadError::TooLarge { path: shown_path(&path), bytes_max: MANIFEST_BYTES_MAX });
     }
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &path).map_err(|rejected| LoadError::Rejected(Box::new(rejected))),
+        Ok(text) => parse_as(&text, &path, unknown_keys).map_err(|rejected| LoadError::Rejected(Box::new(rejected))),
         Err(error) => Err(LoadError::Rejected(Box::new(not_utf8(&error, &path)))),
     }
 }
 
-/// Reads a manifest's text; paths in it are relative to the folder of `path`.
+/// Reads a manifest's text; paths in it are relative to the folder of `path`. Unknown keys are errors.
 pub fn parse(text: &str, path: &Path) -> Result<Manifest, Rejected> {
+    parse_as(text, path, UnknownKeys::default())
+}
+
+/// As [`parse`], and unknown keys are what `unknown_keys` says. Nothing else is.
+pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Manifest, Rejected> {
     let source = Source::new(shown_path(path), text);
-    let mut problems = Problems::default();
+    let mut problems = Problems::new(unknown_keys);
     let (table, errors) = DeTable::parse_recoverable(text);
     if !syntax_problems(&errors, &mut problems) {
         return Err(problems.reject(source));
@@ -66,7 +73,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Manifest, Rejected> {
     let spec = read(&root, folder_of(path), &mut problems);
     match spec {
         Some(spec) if !problems.any_error() => {
-            Ok(Manifest { spec, path: path.to_owned(), warnings: problems.into_sorted(), source })
+            let (warnings, warnings_left_out) = problems.into_sorted();
+            Ok(Manifest { spec, path: path.to_owned(), warnings, warnings_left_out, source })
         }
         _ => Err(problems.reject(source)),
     }

@@ -17,9 +17,9 @@ mod unit;
 mod words;
 
 pub use agent::agent_from_toml;
-pub use hive::{AGENTS_MAX, MANIFEST_BYTES_MAX, Manifest, load, parse};
+pub use hive::{AGENTS_MAX, MANIFEST_BYTES_MAX, Manifest, load, parse, parse_as};
 pub use keys::{Form, Key, ROOT, find_key};
-pub use problem::{Code, LoadError, Problem, Rejected, Severity};
+pub use problem::{Code, LoadError, Problem, Rejected, Severity, UnknownKeys};
 pub use schema::schema;
 pub use unit::{duration_ms, shown_bytes, shown_ms, size_bytes};
 

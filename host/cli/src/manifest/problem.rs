@@ -57,6 +57,16 @@ pub enum Severity {
     Warning,
 }
 
+/// What a key that the format does not have is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// An error: the file cannot be used.
+    #[default]
+    Errors,
+    /// A warning: the key does nothing, and the file can be used.
+    Warnings,
+}
+
 /// One mistake. Texts are safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -80,9 +90,14 @@ pub(super) struct Problems {
     list: Vec<Problem>,
     left_out: usize,
     errors: usize,
+    unknown_keys: UnknownKeys,
 }
 
 impl Problems {
+    pub(super) fn new(unknown_keys: UnknownKeys) -> Self {
+        Self { unknown_keys, ..Self::default() }
+    }
+
     /// Notes an error.
     pub(super) fn error(&mut self, code: Code, span: Range<usize>, message: String, label: &str, help: Option<String>) {
         self.errors += 1;
@@ -95,11 +110,28 @@ impl Problems {
         self.push(Problem { code, severity: Severity::Warning, message, span, label: label.to_owned(), help });
     }
 
+    /// Notes a key that the format does not have.
+    pub(super) fn unknown_key(&mut self, span: Range<usize>, message: String, help: String) {
+        let (code, label, help) = (Code::UnknownKey, "unknown key", Some(help));
+        match self.unknown_keys {
+            UnknownKeys::Errors => self.error(code, span, message, label, help),
+            UnknownKeys::Warnings => {
+                self.push(Problem { code, severity: Severity::Warning, message, span, label: label.to_owned(), help });
+            }
+        }
+    }
+
+    /// Keeps the first ones. Where there are too many an error takes the place of a warning: it is why the file is
+    /// refused.
     fn push(&mut self, problem: Problem) {
         if self.list.len() < PROBLEMS_MAX {
-            self.list.push(problem);
-        } else {
-            self.left_out += 1;
+            return self.list.push(problem);
+        }
+        self.left_out += 1;
+        let is_error = problem.severity == Severity::Error;
+        let warning = self.list.iter_mut().rfind(|kept| is_error && kept.severity == Severity::Warning);
+        if let Some(warning) = warning {
+            *warning = problem;
         }
     }
 
@@ -108,16 +140,17 @@ impl Problems {
         self.errors > 0
     }
 
-    /// In the order of the file.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    /// In the order of the file, with how many are left out.
+    pub(super) fn into_sorted(mut self) -> (Vec<Problem>, usize) {
         self.list.sort_by_key(|problem| problem.span.start);
-        self.list
+        (self.list, self.left_out)
     }
 
     /// The end of a file that cannot be used.
     pub(super) fn reject(self, source: Source) -> Rejected {
-        let left_out = self.left_out;
-        Rejected { source, problems: self.into_sorted(), left_out }
+        let errors = self.errors;
+        let (problems, left_out) = self.into_sorted();
+        Rejected { source, problems, left_out, errors }
     }
 }
 
@@ -129,12 +162,13 @@ pub struct Rejected {
     pub problems: Vec<Problem>,
     /// Problems beyond the most that are kept.
     pub left_out: usize,
+    errors: usize,
 }
 
 impl Rejected {
     /// Errors, without warnings and with those left out.
     pub fn errors(&self) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count() + self.left_out
+        self.errors
     }
 }
 

@@ -15,11 +15,7 @@ const WIDTH: usize = 100;
 impl Rejected {
     /// All problems with their snippets.
     pub fn rendered(&self, color: bool) -> String {
-        let mut out = rendered(&self.source, &self.problems, color);
-        if self.left_out > 0 {
-            out.push_str(&format!("and {} more problems, not shown\n", self.left_out));
-        }
-        out
+        rendered(&self.source, &self.problems, self.left_out, color)
     }
 
     /// All problems as JSON.
@@ -31,7 +27,7 @@ impl Rejected {
 impl Manifest {
     /// Its warnings with their snippets; empty if there are none.
     pub fn shown_warnings(&self, color: bool) -> String {
-        rendered(&self.source, &self.warnings, color)
+        rendered(&self.source, &self.warnings, self.warnings_left_out, color)
     }
 
     /// Its warnings as JSON.
@@ -56,7 +52,7 @@ fn to_json(source: &Source, problems: &[Problem]) -> Value {
     problems.iter().map(one).collect()
 }
 
-fn rendered(source: &Source, problems: &[Problem], color: bool) -> String {
+fn rendered(source: &Source, problems: &[Problem], left_out: usize, color: bool) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
     let mut out = String::new();
@@ -66,6 +62,9 @@ fn rendered(source: &Source, problems: &[Problem], color: bool) -> String {
             out.push_str(&problem.message);
         }
         out.push('\n');
+    }
+    if left_out > 0 {
+        out.push_str(&format!("and {left_out} more problems, not shown\n"));
     }
     out
 }

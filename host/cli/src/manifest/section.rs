@@ -62,7 +62,7 @@ impl<'a> Section<'a> {
                 || format!("its keys are {}", any_of(&names)),
                 |similar| format!("did you mean `{similar}`?"),
             );
-            problems.error(Code::UnknownKey, key.span(), message, "unknown key", Some(help));
+            problems.unknown_key(key.span(), message, help);
         }
     }
 

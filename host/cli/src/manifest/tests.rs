@@ -139,6 +139,68 @@ budget = { memory_bytes_max = "64MB", timers_max = 99999999999 }
     }
 }
 
+fn lenient(rest: &str) -> Result<Manifest, Rejected> {
+    parse_as(&format!("{HEAD}{rest}"), Path::new("hive.toml"), UnknownKeys::Warnings)
+}
+
+/// One unknown key in every table that there is.
+const UNKNOWN: &str = "
+[hvie]
+[supervisor.s]
+intensty = 5
+back_off = { min = \"1s\", max = \"2s\", fcator = 2.0 }
+[agent.a]
+plugin = \"p\"
+supervisor = \"s\"
+durabilty = \"full\"
+grants = { chanels = [\"data\"] }
+budget = { timers = 5 }
+";
+
+#[test]
+fn unknown_keys_are_warnings_where_that_is_asked_for_and_change_in_nothing_else() {
+    let strict = bad(UNKNOWN);
+    let lenient = lenient(UNKNOWN).expect("it can be used");
+    assert_eq!(codes(&strict), ["E_MANIFEST_UNKNOWN_KEY"; 6], "{}", strict.rendered(false));
+    let as_warnings: Vec<Problem> =
+        strict.problems.iter().map(|problem| Problem { severity: Severity::Warning, ..problem.clone() }).collect();
+    assert_eq!(lenient.warnings, as_warnings);
+    assert_eq!(names(&lenient.spec.root), ["s[a]"]);
+    let ChildSpec::Supervisor(s) = &lenient.spec.root.children[0] else { panic!() };
+    let ChildSpec::Agent(a) = &s.children[0] else { panic!() };
+    assert_eq!((s.intensity, a.durability, &a.budget), (1, Durability::None, &Budget::default()));
+}
+
+#[test]
+fn what_is_wrong_otherwise_is_an_error_also_where_unknown_keys_are_warnings() {
+    let cases = [
+        ("[agent.a\n", "E_MANIFEST_SYNTAX"),
+        ("[agent.a]\nplugn = \"p\"\n", "E_MANIFEST_MISSING_KEY"),
+        ("[agent.a]\nplugin = 1\n", "E_MANIFEST_TYPE"),
+        ("[agent.a]\nplugin = \"p\"\nrestart = \"always\"\n", "E_MANIFEST_VALUE"),
+        ("[plugin.p]\npath = \"q.wasm\"\n", "E_MANIFEST_DUPLICATE"),
+        ("[agent.a]\nplugin = \"q\"\n", "E_MANIFEST_REFERENCE"),
+        ("[supervisor.a]\nparent = \"a\"\n", "E_MANIFEST_CYCLE"),
+        ("[supervisor.root]\nrestart = \"transient\"\n", "E_MANIFEST_CONTRADICTION"),
+    ];
+    for (text, code) in cases {
+        let rejected = lenient(text).expect_err(code);
+        let errors = rejected.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        assert!(errors.clone().count() > 0 && errors.clone().all(|error| error.code.text() == code), "{rejected:?}");
+    }
+}
+
+#[test]
+fn an_error_is_told_also_after_more_warnings_than_are_kept() {
+    let keys: String = (0..300).map(|i| format!("x{i} = 1\n")).collect();
+    let warned = lenient(&format!("[agent.a]\nplugin = \"p\"\n{keys}")).expect("it can be used");
+    assert_eq!((warned.warnings.len(), warned.warnings_left_out), (200, 100));
+    assert!(warned.shown_warnings(false).contains("and 100 more problems"));
+    let rejected = lenient(&format!("[agent.a]\nplugin = \"p\"\n{keys}restart = 1\n")).expect_err("a wrong type");
+    assert_eq!((rejected.problems.len(), rejected.left_out, rejected.errors()), (200, 101, 1));
+    assert_eq!(LoadError::from(Box::new(rejected)).code(), "E_MANIFEST_TYPE");
+}
+
 #[test]
 fn errors_when_names_are_there_twice() {
     let by_table = bad("[agent.a]\nplugin = \"p\"\n[agent.a]\nplugin = \"p\"\n[agent.b]\nplugn = \"p\"\n");
