@@ -22,6 +22,7 @@ mod kill;
 mod kit;
 mod lives;
 mod manifest;
+mod orders;
 mod outside;
 mod plugin;
 mod python;

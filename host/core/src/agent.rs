@@ -231,8 +231,15 @@ impl Agent {
     }
 
     /// The turn failed. A batch comes again one by one and counts no attempt; a single message counts one.
-    pub fn turn_failed(&mut self, mut batch: Vec<BoxedMessage>, now_ns: u64) -> AfterFailure {
+    pub fn turn_failed(&mut self, batch: Vec<BoxedMessage>, now_ns: u64) -> AfterFailure {
         self.running = false;
+        let after = self.fail(batch, now_ns);
+        // An undoing that has waited for this turn goes on; what it brings back stands before what has failed.
+        self.put_undone_back();
+        after
+    }
+
+    fn fail(&mut self, mut batch: Vec<BoxedMessage>, now_ns: u64) -> AfterFailure {
         let counts_exit = self.counts_as_exit(&batch);
         if batch.len() > 1 {
             self.singles = self.singles.max(batch.len() as u32);
@@ -435,6 +442,26 @@ mod tests {
         assert!(!agent.wake());
         agent.committed();
         assert!(agent.wake());
+    }
+
+    #[test]
+    fn a_turn_that_fails_while_an_earlier_commit_fails_lets_the_undoing_end() {
+        for messages in [1, 2] {
+            let mut agent = agent(Durability::Full, 1);
+            let first = agent.begin_turn().unwrap();
+            agent.turn_done(Vec::new(), 1, 0, true);
+            for id in 0..messages {
+                agent.notice(message(10 + id)).unwrap();
+            }
+            let second = agent.begin_turn().unwrap();
+            assert_eq!(second.len() as u128, messages);
+            agent.undo();
+            agent.turn_undone(TurnId(1), first, false);
+            agent.turn_failed(second, 0);
+            assert!(agent.wake(), "it runs again");
+            let next = agent.begin_turn().unwrap();
+            assert_eq!(next[0].id, MessageId(1), "in the old order");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Never performs anything: the runtime lets the effects out when the turn is committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +12,12 @@ use crate::id::{AgentId, Lineage, MessageId};
 use crate::message::{AskFailure, BoxedMessage, Message, Refusal};
 use crate::name::Name;
 use crate::spec::{Durability, Restart};
+
+/// The most bytes that a turn may have the host hold for it: effects, writes, and what it takes to take them back. As much
+/// as the memory of an agent is by default.
+pub const TURN_BYTES_MAX: usize = 64 << 20;
+/// What an entry of the books weighs beside its contents, in bytes.
+const ENTRY_BYTES: usize = 128;
 
 /// One thing that a turn asks for. Room and names are reserved already: nothing here can be refused any more.
 #[derive(Clone, Debug)]
@@ -89,6 +95,21 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    fn weight_bytes(&self) -> usize {
+        let content_bytes = match self {
+            Self::Send { message, .. } => message.weight_bytes(),
+            Self::Reply { result, .. } => result.as_ref().map_or(0, Bytes::len),
+            Self::Subscribe { pattern, .. } => pattern.len(),
+            Self::SetTimer { body, .. } => body.len(),
+            Self::Register(profile) => profile.weight_bytes(),
+            Self::Spawn(request) => request.config_json.len(),
+            _ => 0,
+        };
+        ENTRY_BYTES + content_bytes
+    }
+}
+
 /// What an agent says of itself in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Profile {
@@ -98,6 +119,14 @@ pub struct Profile {
     pub protocols: Vec<Name>,
     /// Anything else.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Profile {
+    fn weight_bytes(&self) -> usize {
+        let words = self.capabilities.iter().chain(&self.protocols).map(|word| ENTRY_BYTES + word.as_str().len());
+        let metadata = self.metadata.iter().map(|(name, value)| ENTRY_BYTES + name.len() + value.len());
+        words.chain(metadata).sum()
+    }
 }
 
 /// A child that an agent asks for.
@@ -130,6 +159,10 @@ struct Books {
     effects: Vec<Effect>,
     overlay: BTreeMap<Bytes, Option<Bytes>>,
     undo: Vec<(Bytes, Option<Option<Bytes>>)>,
+    /// Keys whose value before the last `begin` is in `undo`.
+    touched: BTreeSet<Bytes>,
+    /// What all this weighs. What is taken back goes on weighing: it is still there to be given back.
+    held_bytes: usize,
     marks: Vec<Mark>,
     refused: Vec<(u32, Refusal)>,
     undone: Vec<Effect>,
@@ -272,6 +305,7 @@ impl Turn {
         self.0.ordinal = 0;
         let (effects, undo) = (self.0.effects.len(), self.0.undo.len());
         self.0.marks.push(Mark { index, effects, undo });
+        self.0.touched.clear();
     }
 
     /// Takes back what was asked for since `begin(index)`.
@@ -288,6 +322,7 @@ impl Turn {
     fn take_back(&mut self, mark: Mark) {
         let books = self.0.as_mut();
         books.undone.extend(books.effects.drain(mark.effects.min(books.effects.len())..));
+        books.touched.clear();
         while books.undo.len() > mark.undo {
             let Some((key, before)) = books.undo.pop() else { break };
             match before {
@@ -299,7 +334,19 @@ impl Turn {
 
     /// Adds an effect under the cause that is current.
     pub fn push(&mut self, effect: Effect) {
+        self.0.held_bytes += effect.weight_bytes();
         self.0.effects.push(effect);
+    }
+
+    /// As `push`, of one that shares its contents with another.
+    pub fn push_copy(&mut self, effect: Effect) {
+        self.0.held_bytes += ENTRY_BYTES;
+        self.0.effects.push(effect);
+    }
+
+    /// Whether the host holds more for this turn than [`TURN_BYTES_MAX`].
+    pub fn is_too_heavy(&self) -> bool {
+        self.0.held_bytes > TURN_BYTES_MAX
     }
 
     /// What this turn has asked for so far.
@@ -309,8 +356,16 @@ impl Turn {
 
     /// Writes a value, or removes the key.
     pub fn write(&mut self, key: Bytes, value: Option<Bytes>) {
-        let before = self.0.overlay.insert(key.clone(), value);
-        self.0.undo.push((key, before));
+        let bytes_of = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let books = self.0.as_mut();
+        books.held_bytes += bytes_of(&value);
+        let before = books.overlay.insert(key.clone(), value);
+        if books.touched.insert(key.clone()) {
+            books.held_bytes += ENTRY_BYTES + key.len();
+            books.undo.push((key, before));
+        } else {
+            books.held_bytes = books.held_bytes.saturating_sub(before.as_ref().map_or(0, bytes_of));
+        }
     }
 
     /// What this turn has written under a key: `Some(None)` is a removal.
@@ -422,6 +477,43 @@ mod tests {
         assert_eq!(sealed.undone.len(), 2);
         assert_eq!(sealed.writes.get("a".as_bytes()), Some(&Some(key("1"))));
         assert_eq!(sealed.writes.get("b".as_bytes()), None);
+    }
+
+    #[test]
+    fn a_key_that_is_written_again_and_again_weighs_what_it_is_and_what_it_was() {
+        let mut turn = over(2);
+        let large = Bytes::from(vec![0; TURN_BYTES_MAX / 4]);
+        turn.begin(0).unwrap();
+        for _ in 0..100 {
+            turn.write(key("a"), Some(large.clone()));
+        }
+        turn.begin(1).unwrap();
+        for text in ["1", "2"] {
+            turn.write(key("a"), Some(key(text)));
+        }
+        assert!(!turn.is_too_heavy());
+        turn.refuse(1, Refusal::Failed("no".into())).unwrap();
+        assert_eq!(turn.written(b"a"), Some(&Some(large.clone())));
+        for name in ["b", "c", "d", "e"] {
+            turn.write(key(name), Some(large.clone()));
+        }
+        assert!(turn.is_too_heavy());
+    }
+
+    #[test]
+    fn effects_weigh_what_they_carry_and_copies_next_to_nothing() {
+        let timer = || Effect::SetTimer {
+            name: Name::new("t").unwrap(),
+            after_ms: 1,
+            every: false,
+            body: Bytes::from(vec![0; TURN_BYTES_MAX / 2]),
+        };
+        let mut turn = over(1);
+        turn.push(timer());
+        (0..100).for_each(|_| turn.push_copy(timer()));
+        assert!(!turn.is_too_heavy());
+        turn.push(timer());
+        assert!(turn.is_too_heavy());
     }
 
     #[test]

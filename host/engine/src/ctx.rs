@@ -104,8 +104,11 @@ impl<H: TurnHost> Ctx<H> {
     }
 
     /// The running turn; `describe` has none.
+    ///
+    /// Every effect and write comes by here, so that one that has the host hold too much does not get far.
     pub(crate) fn turn(&mut self) -> Result<&mut Turn, Halt> {
-        self.turn.as_mut().ok_or(Halt::NoTurn)
+        let turn = self.turn.as_mut().ok_or(Halt::NoTurn)?;
+        if turn.is_too_heavy() { Err(Halt::TurnBytes) } else { Ok(turn) }
     }
 
     pub(crate) fn turn_ref(&self) -> Option<&Turn> {

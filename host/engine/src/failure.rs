@@ -1,7 +1,7 @@
 //! Why a turn, or the making of an instance, failed. After any of these the instance is to be dropped.
 
 use skep_core::name::shown;
-use skep_core::turn::OutOfOrder;
+use skep_core::turn::{OutOfOrder, TURN_BYTES_MAX};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::host::StateUnreadable;
@@ -118,6 +118,8 @@ pub(crate) enum Halt {
     State(#[from] StateUnreadable),
     #[error("an instance holds {NUMBERS_MAX} numbers at most")]
     Numbers,
+    #[error("the host holds {TURN_BYTES_MAX} bytes at most for a turn: what it sends, writes and sets")]
+    TurnBytes,
     #[error("`describe` may only log")]
     NoTurn,
     /// An argument that no guest may give. The text is safe to show.
@@ -155,6 +157,7 @@ fn from_halt(halt: &Halt) -> Failure {
         Halt::OutOfOrder(what) => Failure::OutOfOrder(*what),
         Halt::State(what) => Failure::State(StateUnreadable(shown(&what.0, TEXT_CHARS_MAX))),
         Halt::Numbers => Failure::Limit { limit: "numbers-max", text: halt.to_string() },
+        Halt::TurnBytes => Failure::Limit { limit: "turn_bytes_max", text: halt.to_string() },
         Halt::NoTurn | Halt::Misuse(_) => {
             Failure::Trap { kind: "bad-call", text: shown(&halt.to_string(), TEXT_CHARS_MAX) }
         }

@@ -109,7 +109,7 @@ pub trait TurnHost: Send + 'static {
     fn reserve_state(&mut self, change_bytes: i64) -> Result<(), String>;
 
     /// Whether a subscription is granted and within the budget of handles.
-    fn may_subscribe(&self, pattern: &str) -> Result<(), SendError>;
+    fn may_subscribe(&mut self, pattern: &str) -> Result<(), SendError>;
     /// Whether one more timer, link, monitor or group is within the budget.
     fn may_hold(&mut self, what: Handle<'_>) -> Result<(), SendError>;
     /// Checks the grant and reserves the name and the number; `request.id` is ignored.

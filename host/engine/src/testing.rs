@@ -134,7 +134,7 @@ impl TurnHost for Yes {
         Ok(())
     }
 
-    fn may_subscribe(&self, _pattern: &str) -> Result<(), SendError> {
+    fn may_subscribe(&mut self, _pattern: &str) -> Result<(), SendError> {
         Ok(())
     }
 

@@ -261,7 +261,10 @@ pub(crate) async fn call(context: &mut TurnContext, cause: MessageId, to: AgentI
     if let Known::Recorded(reply) = known {
         return reply;
     }
-    committed_so_far(context).await;
+    if !committed_so_far(context).await {
+        // The turn is void: it comes again, and calls then.
+        return Err(AskFailure::Down(skep_core::ExitReason::Shutdown));
+    }
     if let Err(cycle) = hive.waits.lock().try_wait(cell.id, to) {
         return Err(AskFailure::Cycle(names(&hive, &cycle.path)));
     }
@@ -286,10 +289,11 @@ pub(crate) async fn call(context: &mut TurnContext, cause: MessageId, to: AgentI
     }
 }
 
-/// What the agent did before stands before anybody else may build on what it says now.
-async fn committed_so_far(context: &TurnContext) {
+/// What the agent did before stands before anybody else may build on what it says now. False if it was undone.
+async fn committed_so_far(context: &TurnContext) -> bool {
     let cell = &context.cell;
     cell.changed.wait(|| (cell.mind.lock().agent.ahead() == 0).then_some(())).await;
+    cell.undoings.load(Ordering::Acquire) == context.undoings
 }
 
 fn names(hive: &Hive, path: &[AgentId]) -> String {

@@ -59,6 +59,8 @@ pub(crate) struct Cell {
     pub(crate) cancel: Notify,
     /// Told when a stop that is under way is to be cut short.
     pub(crate) killed: Notify,
+    /// Held by whoever starts, stops or swaps it.
+    pub(crate) life: tokio::sync::Mutex<()>,
     /// What its supervisor has ordered and nobody has begun yet.
     pub(crate) orders: Mutex<Orders>,
     /// What it may still send and log in this second. Not the instance's: a new one starts with no more.
@@ -220,6 +222,7 @@ impl Cell {
             changed: Bell::default(),
             cancel: Notify::new(),
             killed: Notify::new(),
+            life: tokio::sync::Mutex::default(),
             orders: Mutex::default(),
             rates,
             stats: Stats::default(),

@@ -34,39 +34,34 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 pub(crate) type Done = Box<dyn FnOnce(Result<(), CommitFailed>) + Send>;
 
 /// The commit did not happen; what it was for is to be undone.
-#[derive(Clone, Debug)]
-pub(crate) struct CommitFailed {
-    pub(crate) detail: String,
-    /// Nothing more can be written until the host is started again.
-    pub(crate) fatal: bool,
-    /// The disk is full, and what the system said.
-    pub(crate) no_room: Option<String>,
-    /// The host has stopped: there is no store any more.
-    pub(crate) stopped: bool,
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CommitFailed {
+    #[error(transparent)]
+    Store(StoreError),
+    #[error("an earlier turn was undone")]
+    Undone,
+    /// There is no store any more.
+    #[error("the host has stopped")]
+    Stopped,
 }
 
 impl CommitFailed {
-    fn of(error: &StoreError) -> Self {
-        let no_room = if let StoreError::NoRoom(text) = error { Some(text.clone()) } else { None };
-        let fatal = matches!(error, StoreError::Fatal(_));
-        Self { detail: error.to_string(), fatal, no_room, stopped: false }
+    /// Whether nothing more can be written until the host is started again.
+    pub(crate) fn is_fatal(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Fatal(_)))
     }
 
-    pub(crate) fn undone() -> Self {
-        let detail = "an earlier turn was undone".to_owned();
-        Self { detail, fatal: false, no_room: None, stopped: false }
-    }
-
-    fn stopped() -> Self {
-        Self { detail: "the host has stopped".to_owned(), fatal: false, no_room: None, stopped: true }
+    /// Whether the same commit may well stand later: it is not what is wrong.
+    fn passes(&self) -> bool {
+        matches!(self, Self::Store(StoreError::NoRoom(_) | StoreError::Locked { .. }))
     }
 
     /// For whoever waits for the commit.
     pub(crate) fn into_error(self) -> StoreError {
-        match self.no_room {
-            Some(text) => StoreError::NoRoom(text),
-            None if self.fatal || self.stopped => StoreError::Fatal(self.detail),
-            None => StoreError::Invalid(self.detail),
+        match self {
+            Self::Store(error) => error,
+            Self::Undone => StoreError::Invalid(self.to_string()),
+            Self::Stopped => StoreError::Fatal(self.to_string()),
         }
     }
 }
@@ -364,16 +359,16 @@ impl Shared {
             let next = undoings + 1;
             let _ = cell.undoings.compare_exchange(*undoings, next, Ordering::AcqRel, Ordering::Acquire);
         }
-        if failed.fatal {
-            self.report(Trouble::Fatal(failed.detail.clone()));
+        if failed.is_fatal() {
+            self.report(Trouble::Fatal(failed.to_string()));
         }
         // Of a store that refuses what is wrong, the one that is wrong is found by itself.
-        let is_wrong = failed.no_room.is_none();
-        if failed.fatal || self.is_stopped() || (is_wrong && group.alone) {
+        let is_wrong = !failed.passes();
+        if failed.is_fatal() || self.is_stopped() || (is_wrong && group.alone) {
             self.settle_later(&group);
             let writes = group.later().map(<[Write]>::len).sum();
             if writes > 0 {
-                self.report(Trouble::GivenUp(writes, failed.detail.clone()));
+                self.report(Trouble::GivenUp(writes, failed.to_string()));
             }
             return;
         }
@@ -388,11 +383,11 @@ impl Shared {
             return Ok(());
         }
         let store = self.store.read();
-        let Some(store) = &*store else { return Err(CommitFailed::stopped()) };
+        let Some(store) = &*store else { return Err(CommitFailed::Stopped) };
         let written = catch_unwind(AssertUnwindSafe(|| store.commit(commit)));
         written
             .unwrap_or_else(|panic| Err(StoreError::Fatal(format!("it has panicked: {}", panic_text(&*panic)))))
-            .map_err(|error| CommitFailed::of(&error))
+            .map_err(CommitFailed::Store)
     }
 
     /// Lets out what is committed, in order: one thread at a time, and whoever comes second leaves it to the first.

@@ -3,6 +3,7 @@
 //! What can be an effect is not here; see `release`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_bus::Bus;
@@ -34,6 +35,8 @@ pub(crate) struct TurnContext {
     pub(crate) incarnation: Incarnation,
     /// Asks of the running batch: their replies are owed.
     pub(crate) asked: Vec<MessageId>,
+    /// The cell's count of undoings when the running turn began.
+    pub(crate) undoings: u32,
     /// Bytes that the running turn has put so far.
     pub(crate) put_bytes: i64,
     /// Handles that the running turn has asked for.
@@ -57,6 +60,7 @@ impl TurnContext {
             turn: TurnId(0),
             incarnation,
             asked: Vec::new(),
+            undoings: 0,
             put_bytes: 0,
             handles: 0,
             timers: 0,
@@ -70,6 +74,7 @@ impl TurnContext {
     /// A turn begins.
     pub(crate) fn prepare(&mut self, turn: TurnId, now_ns: u64, batch: &[BoxedMessage]) {
         self.turn = turn;
+        self.undoings = self.cell.undoings.load(Ordering::Acquire);
         (self.began_ns, self.now_ns) = (now_ns, now_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
@@ -134,9 +139,11 @@ impl TurnContext {
 
     fn take_handle(&mut self) -> Result<(), SendError> {
         let max = self.cell.spec.budget.handles_max;
+        let groups = self.hive.directory.registry.read().groups_of(self.cell.id).count() as u64;
         let held = self.hive.links.lock().count(self.cell.id) as u64
             + self.hive.bus.count(self.cell.id) as u64
             + self.cell.mind.lock().asks.open_count() as u64
+            + groups
             + u64::from(self.handles);
         if held >= u64::from(max) {
             return Err(self.over("handles-max", max.into()));
@@ -294,17 +301,11 @@ impl TurnHost for TurnContext {
         Ok(())
     }
 
-    fn may_subscribe(&self, pattern: &str) -> Result<(), SendError> {
-        self.granted.may_subscribe(pattern).map_err(|what| {
-            self.hive.emit(&self.scene(None), What::Denied { what: what.clone() });
-            SendError::Denied(what)
-        })?;
-        let max = self.cell.spec.budget.handles_max;
-        if self.hive.bus.count(self.cell.id) >= max as usize {
-            self.hive.emit(&self.scene(None), What::LimitReached { limit: "handles-max", value: max.into() });
-            return Err(SendError::Limit(format!("handles-max = {max} of agent {}", self.cell.name)));
+    fn may_subscribe(&mut self, pattern: &str) -> Result<(), SendError> {
+        if let Err(what) = self.granted.may_subscribe(pattern) {
+            return Err(self.denied(what));
         }
-        Ok(())
+        self.take_handle()
     }
 
     fn may_hold(&mut self, what: Handle<'_>) -> Result<(), SendError> {

@@ -74,7 +74,8 @@ pub(crate) fn lost(hive: &Arc<Hive>, to: AgentId, message: Message, reason: Dead
         None => {
             let (ask, owed) = (message.id, owed_by(&message));
             let writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
-            let name = Name::new(&format!("agent-{}", to.0)).unwrap_or_else(|_| Name::reply());
+            let name = hive.directory.name_of(to).or_else(|| hive.directory.rested_name(to));
+            let name = name.or_else(|| Name::new(&format!("agent-{}", to.0)).ok()).unwrap_or_else(Name::reply);
             keep(hive, name, message, reason.clone(), true, writes);
             hive.emit(&Default::default(), What::DeadLetter { message: ask, reason });
             if let Some(owed) = owed {

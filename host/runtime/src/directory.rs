@@ -123,6 +123,12 @@ impl Directory {
         self.rested.lock().remove(name)
     }
 
+    /// The name of one at rest.
+    pub(crate) fn rested_name(&self, id: AgentId) -> Option<Name> {
+        let rested = self.rested.lock();
+        rested.iter().find(|(_, rested)| rested.id == id).map(|(name, _)| name.clone())
+    }
+
     /// Ends the circle of owners at the end of the host.
     pub(crate) fn clear(&self) {
         self.cells.write().clear();

@@ -130,7 +130,7 @@ impl Group {
     fn add(&mut self, mut job: Job) {
         let void = job.void.as_ref().is_some_and(|(cell, undoings)| cell.undoings.load(Ordering::Acquire) != *undoings);
         if void {
-            return self.dones.push((job.done, Err(CommitFailed::undone())));
+            return self.dones.push((job.done, Err(CommitFailed::Undone)));
         }
         self.commit.sync = self.commit.sync.max(job.sync);
         self.commit.writes.append(&mut job.writes);

@@ -1,6 +1,6 @@
 //! What the rooms of the runtime share: one value in a host, built once, never changed but through its parts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +28,7 @@ use crate::events::{Events, Scene};
 use crate::outside::Outside;
 use crate::scheduler::Scheduler;
 use crate::supervise::Supervision;
+use crate::swap::UnderWay;
 
 /// See the module.
 pub(crate) struct Hive {
@@ -46,7 +47,7 @@ pub(crate) struct Hive {
     pub(crate) dead: Dead,
     pub(crate) supervision: Supervision,
     pub(crate) plugins: RwLock<HashMap<Name, PluginEntry>>,
-    pub(crate) swapping: Mutex<std::collections::BTreeSet<Name>>,
+    pub(crate) swapping: Mutex<BTreeMap<Name, Arc<UnderWay>>>,
     pub(crate) events: Events,
     pub(crate) scheduler: Arc<Scheduler>,
     /// Test mode: every durable agent's instance is dropped after every turn.

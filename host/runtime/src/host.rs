@@ -13,6 +13,7 @@ use skep_core::grant::Granted;
 use skep_core::spec::{AgentSpec, ChildSpec};
 use skep_core::supervision::ManageError;
 use skep_core::{AgentId, Bytes, ExitReason, MessageId};
+use skep_store::{Space, Write};
 
 use crate::builder::{Builder, Progress};
 use crate::cell::{Cell, Order};
@@ -70,7 +71,11 @@ impl Host {
         hive.supervise_start();
         self.wait_until_up(report).await?;
         for cell in added {
-            self.start_added(&cell)?;
+            // Its supervisor may be down, or its name taken by now: it rests, as one that the manifest has no more.
+            if self.start_added(&cell).is_err() {
+                hive.emit(&Default::default(), What::AgentLeftOut { agent: cell.name.clone() });
+                crate::spawn::give_back(hive, cell.id);
+            }
         }
         Ok(())
     }
@@ -104,15 +109,14 @@ impl Host {
     }
 
     /// Starts an agent that was added while the hive ran before.
-    fn start_added(&self, cell: &Arc<Cell>) -> Result<(), Error> {
+    fn start_added(&self, cell: &Arc<Cell>) -> Result<(), ManageError> {
         let spec = ChildSpec::Agent(Box::new(cell.spec.clone()));
         let root = self.hive().spec.root.name.clone();
-        let added = match self.hive().add_child(cell.supervisor.as_str(), &spec) {
+        match self.hive().add_child(cell.supervisor.as_str(), &spec) {
             // Its supervisor is not in the manifest any more: nobody is an orphan.
             Err(ManageError::NotFound(_)) => self.hive().add_child(root.as_str(), &spec),
             added => added,
-        };
-        added.map_err(|error| Error::Spec(vec![format!("agent {}: {error}", cell.name)]))
+        }
     }
 
     /// Sends a message. Returns once it is as durable as its receiver.
@@ -168,8 +172,13 @@ impl Host {
         let planted = planted.inspect_err(|_| identity.rest_again(hive, &spec.name));
         let cell = planted.map_err(|_| Error::AlreadyStarted(spec.name.clone()))?;
         identity.resume(&cell);
-        for pattern in &spec.subscribe {
-            skep_bus::Bus::subscribe(&hive.bus, pattern, id).map_err(|bad| refused(bad.to_string()))?;
+        let subscribed = spec.subscribe.iter().try_for_each(|pattern| {
+            let subscribed = skep_bus::Bus::subscribe(&hive.bus, pattern, id);
+            subscribed.map(drop).map_err(|bad| refused(bad.to_string()))
+        });
+        if let Err(error) = subscribed {
+            crate::spawn::give_back(hive, id);
+            return Err(error);
         }
         if let Err(error) = hive.add_child(supervisor.as_str(), &ChildSpec::Agent(Box::new(spec.clone()))) {
             crate::spawn::give_back(hive, id);
@@ -219,28 +228,44 @@ impl Host {
                     crate::spawn::give_back(hive, cell.id);
                 }
                 self.wait_until_ended(&cell).await;
-                if purge {
-                    self.purge(&cell).await?;
-                }
-                Ok(())
+                if purge { self.purge(&cell).await } else { self.settle(&cell).await }
             }
             Err(error) => {
-                let name = skep_core::Name::new(agent).ok();
-                match name.and_then(|name| hive.directory.take_rested(&name)).filter(|_| purge) {
-                    Some(rested) => Ok(hive.commit_now(crate::spawn::purge_writes(rested.id)).await?),
+                // One that has ended before is at rest: only its state can still go.
+                match skep_core::Name::new(agent).ok().filter(|_| purge) {
+                    Some(name) => self.purge_rested(&name).await?.ok_or(error),
                     None => Err(error),
                 }
             }
         }
     }
 
+    /// None if no agent of this name is at rest.
+    async fn purge_rested(&self, name: &skep_core::Name) -> Result<Option<()>, Error> {
+        let hive = self.hive();
+        let Some(rested) = hive.directory.take_rested(name) else { return Ok(None) };
+        let purged = hive.commit_now(crate::spawn::purge_writes(rested.id)).await;
+        purged.inspect_err(|_| hive.directory.rest(name.clone(), rested))?;
+        Ok(Some(()))
+    }
+
     async fn purge(&self, cell: &Arc<Cell>) -> Result<(), Error> {
-        self.hive().directory.take_rested(&cell.name);
-        self.hive().commit_now(crate::spawn::purge_writes(cell.id)).await?;
+        if self.purge_rested(&cell.name).await?.is_none() {
+            self.hive().commit_now(crate::spawn::purge_writes(cell.id)).await?;
+        }
         let mut mind = cell.mind.lock();
         mind.started = false;
         mind.ran = None;
         mind.state = crate::state::StateBook::new(cell.spec.durability);
+        Ok(())
+    }
+
+    /// What was written of the agent's end, which nobody waited for, is on disk.
+    async fn settle(&self, cell: &Cell) -> Result<(), Error> {
+        if cell.is_durable() {
+            let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(b"settled"));
+            self.hive().commit_now(vec![Write::Put { space, owner, key, value: Bytes::new() }]).await?;
+        }
         Ok(())
     }
 
@@ -274,7 +299,7 @@ impl Host {
             }
             return self.wait_until_open(&cell).await;
         }
-        if hive.swapping.lock().contains(&cell.spec.plugin) {
+        if hive.swapping.lock().contains_key(&cell.spec.plugin) {
             return Err(Error::SwapInProgress(cell.spec.plugin.to_string()));
         }
         let (done, renewed) = tokio::sync::oneshot::channel();

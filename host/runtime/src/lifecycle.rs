@@ -1,5 +1,6 @@
 //! The life of an agent: started, stopped and ended as its supervisor orders, one order after the other.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,11 +15,11 @@ use skep_engine::{Component, StartReason};
 use skep_store::Write;
 
 use crate::cell::{Cell, Order};
-use crate::commit::Job;
+use crate::commit::{CommitFailed, Job};
 use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::instance::{make, park, start_failed};
-use crate::seal::{Plan, seal};
+use crate::seal::{Plan, Release, seal};
 use crate::turn::{Began, Left, Running, enter};
 
 /// Puts an order into the agent's queue; orders are performed one after the other.
@@ -27,14 +28,20 @@ pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
     if let Order::Stop(_, _, Shutdown::Brutal) = order {
         cell.killed.notify_waiters();
     }
+    let stops = matches!(order, Order::Stop(..));
     let starts = {
         let mut orders = cell.orders.lock();
         orders.waiting.push_back(order);
         !std::mem::replace(&mut orders.under_way, true)
     };
-    // A start that waits for something is given up for the order that follows it; a turn is let end.
-    if !starts && cell.mind.lock().agent.gate() == Gate::Starting {
-        cell.cancel.notify_waiters();
+    // A start that waits for something is given up for the stop that follows it, and so is a swap; a turn is let end.
+    if stops {
+        let gate = cell.mind.lock().agent.gate();
+        match gate {
+            Gate::Starting => cell.cancel.notify_waiters(),
+            Gate::Suspended => crate::swap::give_up(hive, cell),
+            _ => {}
+        }
     }
     if starts {
         let (hive, cell) = (hive.clone(), cell.clone());
@@ -50,6 +57,8 @@ async fn perform_orders(hive: Arc<Hive>, cell: Arc<Cell>) {
             orders.under_way = next.is_some();
             next
         };
+        // Not while a swap is at it.
+        let _alone = cell.life.lock().await;
         match next {
             Some(Order::Start(child)) => start(&hive, &cell, child).await,
             Some(Order::Stop(child, reason, how)) => stop(&hive, &cell, child, reason, how).await,
@@ -110,6 +119,8 @@ async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> 
     cell.set_gate(Gate::Starting);
     hive.emit_of(cell, What::AgentStarting);
     cell.quiet().await;
+    // A turn that has ended since the last end may have left something in memory.
+    cell.mind.lock().state.lose();
     crate::boot::count_state(hive, cell).map_err(ExitReason::StateUnreadable)?;
     let component = cell.component.lock().clone();
     let (instance, word) = match other_version(cell, &component) {
@@ -210,7 +221,7 @@ pub(crate) async fn start_turn(
     let left = enter(cell, instance.start(turn, &config, why)).await;
     instance.host_mut().settle();
     let started = match ended_alone(instance, left) {
-        Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell, digest)).await,
+        Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell, digest), None).await,
         Err((turn, reason)) => {
             crate::turn::forsake(hive, cell, turn);
             Err(reason)
@@ -272,45 +283,57 @@ pub(crate) fn seal_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn:
     }
 }
 
-/// Commits a turn without messages together with other writes, and lets its effects out.
+/// Commits a turn without messages together with other writes, and lets its effects out: also if nobody waits for it any
+/// more, since what is committed has happened.
 pub(crate) async fn commit_alone(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
     began: Began,
     turn: Turn,
     more: Vec<Write>,
+    void: Option<(Arc<Cell>, u32)>,
 ) -> Result<(), ExitReason> {
     let (mut writes, sync, release) = seal_alone(hive, cell, began, turn)?.into_commit();
     writes.extend(more);
-    if let Some(committer) = hive.committer.as_ref().filter(|_| !writes.is_empty()) {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result)));
-        committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
-        let failed = match receiver.await {
-            Ok(Ok(())) => None,
-            Ok(Err(failed)) => Some(ExitReason::StartFailed(failed.detail)),
-            Err(_) => Some(ExitReason::Shutdown),
+    let Some(committer) = hive.committer.as_ref().filter(|_| !writes.is_empty()) else {
+        stands(hive, cell, release);
+        return Ok(());
+    };
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let (hive_then, cell_then) = (hive.clone(), cell.clone());
+    let done = Box::new(move |result: Result<(), CommitFailed>| {
+        let (hive, cell) = (hive_then, cell_then);
+        let ended = match result {
+            Ok(()) => Ok(stands(&hive, &cell, release)),
+            Err(failed) => {
+                cell.mind.lock().state.undo();
+                crate::release::retract_alone(&hive, &cell, release);
+                Err(ExitReason::StartFailed(failed.to_string()))
+            }
         };
-        if let Some(reason) = failed {
-            cell.mind.lock().state.undo();
-            crate::release::retract(hive, cell, release.out, &[]);
-            return Err(reason);
-        }
-    }
+        drop(sender.send(ended));
+    });
+    committer.submit(Job { writes, sync, void, done }, hive.scheduler.is_quiet());
+    receiver.await.unwrap_or(Err(ExitReason::Shutdown))
+}
+
+/// A turn without messages is committed.
+fn stands(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
     {
         let mut mind = cell.mind.lock();
-        mind.state.committed(began.turn);
+        mind.state.committed(release.began.turn);
         (mind.started, mind.unrecorded) = (true, false);
     }
     crate::release::release(hive, cell, release);
-    Ok(())
 }
 
 async fn stop(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId, reason: ExitReason, how: Shutdown) {
     let was_up = {
         let mut mind = cell.mind.lock();
-        let up = matches!(mind.agent.gate(), Gate::Open | Gate::Suspended);
+        let up = mind.agent.gate() == Gate::Open;
         mind.agent.set_gate(if up { Gate::Stopping } else { Gate::Down });
+        // Whoever has wanted its end has it, and nobody wants that of the next start.
+        mind.exit_wanted = None;
         up
     };
     cell.changed.ring();
@@ -327,32 +350,32 @@ async fn stop(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId, reason: ExitRe
 
 /// Lets the running turn end and calls `stop`, as long as `how` allows and nobody loses patience; then it is killed.
 async fn end_by(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason, how: Shutdown) -> ExitReason {
-    let killed = cell.killed.notified();
-    let orderly = async {
-        cell.quiet().await;
-        let instance = cell.instance.lock().take();
-        if let Some(mut instance) = instance {
-            stop_turn(hive, cell, &mut instance, reason).await;
-        }
+    let mut patience = std::pin::pin!(patience(cell, how));
+    let is_quiet = tokio::select! {
+        biased;
+        () = &mut patience => false,
+        () = cell.quiet() => true,
     };
-    let orderly = async {
-        tokio::select! {
-            () = orderly => true,
-            () = killed => false,
-        }
-    };
-    let in_time = match how {
-        Shutdown::Brutal => false,
-        Shutdown::AfterMs(limit_ms) => {
-            tokio::time::timeout(Duration::from_millis(limit_ms.into()), orderly).await.unwrap_or(false)
-        }
-        Shutdown::Infinity => orderly.await,
+    let instance = if is_quiet { cell.instance.lock().take() } else { None };
+    let in_time = match instance {
+        Some(mut instance) => stop_turn(hive, cell, &mut instance, reason, patience).await,
+        None => is_quiet,
     };
     if in_time {
         return reason.clone();
     }
     give_up_turn(cell);
     ExitReason::Killed
+}
+
+/// Comes to its end when it has lasted long enough.
+async fn patience(cell: &Cell, how: Shutdown) {
+    let killed = cell.killed.notified();
+    match how {
+        Shutdown::Brutal => {}
+        Shutdown::AfterMs(limit_ms) => drop(tokio::time::timeout(Duration::from_millis(limit_ms.into()), killed).await),
+        Shutdown::Infinity => killed.await,
+    }
 }
 
 /// Whatever runs is void from now on.
@@ -362,8 +385,14 @@ fn give_up_turn(cell: &Cell) {
     drop(cell.instance.lock().take());
 }
 
-/// Best effort: what `stop` does counts only if it ends well.
-async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, reason: &ExitReason) {
+/// Best effort: what `stop` does counts only if it ends well. Says whether it ended before the patience did.
+async fn stop_turn(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    instance: &mut Running,
+    reason: &ExitReason,
+    mut patience: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
     let began = Began {
         turn: cell.next_turn(),
         undoings: cell.undoings.load(Ordering::Acquire),
@@ -372,13 +401,24 @@ async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, r
     instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
     let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
-    let left = enter(cell, instance.stop(turn, reason)).await;
+    let left = tokio::select! {
+        left = enter(cell, instance.stop(turn, reason)) => left,
+        () = &mut patience => Left::Cancelled,
+    };
+    let mut in_time = !matches!(left, Left::Cancelled);
     match ended_alone(instance, left) {
         // A commit that fails here leaves nothing behind; the agent ends all the same.
-        Ok(turn) => drop(commit_alone(hive, cell, began, turn, Vec::new()).await),
+        Ok(turn) => {
+            let void = Some((cell.clone(), began.undoings));
+            in_time = tokio::select! {
+                _ = commit_alone(hive, cell, began, turn, Vec::new(), void) => true,
+                () = patience => false,
+            };
+        }
         Err((turn, _)) => crate::turn::forsake(hive, cell, turn),
     }
     hive.calls.close(hive, cause);
+    in_time
 }
 
 /// The agent exits by itself, by a link, or by its failures. Its supervisor decides what follows.

@@ -8,6 +8,11 @@ use skep_core::ask::{OpenAsk, Owed};
 use skep_core::turn::Profile;
 use skep_core::{AgentId, AskFailure, Bytes, Channel, ExitReason, Message, MessageId, Name, Refusal, SendError};
 
+/// Numbers of agents in a block: one of which an agent was purged is not given out from again.
+const NUMBERS_PER_BLOCK: u32 = 1_024;
+/// What the keys of such blocks begin with.
+const BLOCK_PREFIX: &[u8] = b"numbers/";
+
 /// A record that cannot be read: the text names what and why.
 #[derive(Debug, thiserror::Error)]
 #[error("a record of {what} cannot be read: {why}")]
@@ -34,6 +39,17 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, value: &Bytes) -> 
     let header =
         serde_json::from_slice(value.get(..end).unwrap_or_default()).map_err(|why| unreadable(why.to_string()))?;
     Ok((header, value.slice(end + 1..)))
+}
+
+/// The key of the block that a number is in.
+pub(crate) fn block_key(id: AgentId) -> Bytes {
+    [BLOCK_PREFIX, &(id.0 / NUMBERS_PER_BLOCK).to_be_bytes()].concat().into()
+}
+
+/// The last number of the block with this key; none if it is no such key.
+pub(crate) fn last_of_block(key: &[u8]) -> Option<AgentId> {
+    let block = u32::from_be_bytes(key.strip_prefix(BLOCK_PREFIX)?.try_into().ok()?);
+    Some(AgentId(block.saturating_mul(NUMBERS_PER_BLOCK).saturating_add(NUMBERS_PER_BLOCK - 1)))
 }
 
 /// The key of a record by id: its 16 bytes, high first.

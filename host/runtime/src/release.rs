@@ -179,7 +179,7 @@ fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
 
 /// The commit failed: nothing of the turn leaves, and its messages come again after those of earlier turns.
 pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, release: Release, failed: &CommitFailed) {
-    hive.emit_of(cell, What::CommitFailed { detail: failed.detail.clone() });
+    hive.emit_of(cell, What::CommitFailed { detail: failed.to_string() });
     {
         let mut mind = cell.mind.lock();
         mind.agent.undo();
@@ -193,13 +193,19 @@ pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, releas
     drop(cell.instance.lock().take());
     retract(hive, cell, release.out, &release.handled);
     crate::turn::come_again(hive, cell, began, release.handled, false);
-    if failed.fatal {
-        hive.fail(&failed.detail);
+    if failed.is_fatal() {
+        hive.fail(&failed.to_string());
     }
 }
 
+/// A turn without messages was not committed.
+pub(crate) fn retract_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
+    cell.mind.lock().timers_pending.retain(|_, of| *of != release.began.turn);
+    retract(hive, cell, release.out, &[]);
+}
+
 /// What was sealed does not leave: rooms are free again, and what is owed is owed still.
-pub(crate) fn retract(hive: &Arc<Hive>, cell: &Arc<Cell>, outs: Vec<Out>, handled: &[BoxedMessage]) {
+fn retract(hive: &Arc<Hive>, cell: &Arc<Cell>, outs: Vec<Out>, handled: &[BoxedMessage]) {
     let mut effects = Vec::new();
     for out in outs {
         match out {

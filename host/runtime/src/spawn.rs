@@ -27,7 +27,9 @@ pub(crate) struct Origin {
 
 /// Makes the entry of an agent. It takes messages from now on, and is started by its supervisor.
 pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Origin) -> Result<Arc<Cell>, SendError> {
-    let component = hive.plugins.read().get(&spec.plugin).map(|entry| entry.component.clone());
+    // Held until the entry is there: a swap changes either what is taken here or the entry.
+    let plugins = hive.plugins.read();
+    let component = plugins.get(&spec.plugin).map(|entry| entry.component.clone());
     let component = component.ok_or_else(|| SendError::Invalid(format!("there is no plugin {}", spec.plugin)))?;
     let reserved = hive.directory.registry.write().reserve(spec.name.clone(), origin.id);
     reserved.map_err(|_| SendError::Full)?;
@@ -35,6 +37,7 @@ pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Orig
     let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, above, component);
     let cell = Arc::new(cell);
     hive.directory.insert(cell.clone());
+    drop(plugins);
     if let Some(parent) = origin.parent {
         hive.supervision.child_added(parent.id);
     }
@@ -208,7 +211,11 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
 pub(crate) fn purge_writes(id: AgentId) -> Vec<Write> {
     let spaces =
         [Space::Agent, Space::State, Space::Timer, Space::Ask, Space::Owed, Space::Handle, Space::Seen, Space::Call];
-    spaces.into_iter().map(|space| Write::DeleteAll { space, owner: id }).collect()
+    let mut writes: Vec<Write> = spaces.into_iter().map(|space| Write::DeleteAll { space, owner: id }).collect();
+    // What others have from it, or for it, stays its own: nobody gets its number.
+    let (key, value) = (crate::record::block_key(id), skep_core::Bytes::new());
+    writes.push(Write::Put { space: Space::Hive, owner: AgentId::OUTSIDE, key, value });
+    writes
 }
 
 /// The key of an agent's one record.

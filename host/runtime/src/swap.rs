@@ -1,15 +1,17 @@
 //! Swap: another version of a plugin under agents that run. prepare, suspend, migrate, one commit, resume. Whatever fails
 //! before the commit leaves the old version serving.
 
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use skep_core::agent::Gate;
 use skep_core::event::What;
 use skep_core::{Digest, Name};
 use skep_engine::{Component, Plugin};
+use tokio::sync::MutexGuard;
 
 use crate::cell::Cell;
 use crate::context::TurnContext;
@@ -61,17 +63,44 @@ impl Target {
     }
 }
 
-/// An agent that is suspended.
-struct Suspended {
-    cell: Arc<Cell>,
+/// An agent that is suspended: nobody else starts or stops it meanwhile.
+struct Suspended<'a> {
+    cell: &'a Arc<Cell>,
     undone_before: u64,
     quiet_ns: u64,
+    _alone: MutexGuard<'a, ()>,
+}
+
+/// A swap that goes on, for those who want one of its agents stopped.
+#[derive(Default)]
+pub(crate) struct UnderWay {
+    given_up: AtomicBool,
+    /// The agent that is brought to the new version now.
+    current: parking_lot::Mutex<Option<Arc<Cell>>>,
+}
+
+impl UnderWay {
+    /// Whether the swap may go on with this agent.
+    fn goes_on_with(&self, cell: &Arc<Cell>) -> bool {
+        *self.current.lock() = Some(cell.clone());
+        !self.given_up.load(Ordering::SeqCst)
+    }
+}
+
+/// One of the swap's agents is to be stopped: if the new version does not stand yet, the swap is given up for it.
+pub(crate) fn give_up(hive: &Hive, cell: &Cell) {
+    let Some(under_way) = hive.swapping.lock().get(&cell.spec.plugin).cloned() else { return };
+    under_way.given_up.store(true, Ordering::SeqCst);
+    if let Some(current) = &*under_way.current.lock() {
+        current.cancel.notify_waiters();
+    }
 }
 
 /// Holds the name while its swap is under way.
 struct Under<'a> {
     hive: &'a Hive,
     name: Name,
+    way: Arc<UnderWay>,
 }
 
 impl Drop for Under<'_> {
@@ -83,11 +112,11 @@ impl Drop for Under<'_> {
 /// Swaps one agent, or all agents of a plugin, to the component in `file`.
 pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<SwapReceipt, Error> {
     let target = find(hive, name)?;
-    let _under = claim(hive, &target)?;
+    let under = claim(hive, &target)?;
     let (plugin, component) = prepare(hive, file).await?;
     let scene = Default::default();
     hive.emit(&scene, What::SwapPrepared { from: target.from, to: plugin.digest });
-    let swapped = change(hive, &target, &plugin, &component).await;
+    let swapped = change(hive, &target, &under.way, (&plugin, &component)).await;
     match swapped {
         Ok((agents, waiting)) => {
             hive.emit(&scene, What::SwapResumed { from: target.from, to: plugin.digest, waiting });
@@ -118,10 +147,10 @@ fn find(hive: &Arc<Hive>, name: &str) -> Result<Target, Error> {
 /// One swap of a plugin at a time, whether of one of its agents or of all.
 fn claim<'a>(hive: &'a Hive, target: &Target) -> Result<Under<'a>, Error> {
     let plugin = target.plugin().clone();
-    if !hive.swapping.lock().insert(plugin.clone()) {
-        return Err(Error::SwapInProgress(plugin.to_string()));
+    match hive.swapping.lock().entry(plugin.clone()) {
+        Entry::Occupied(_) => Err(Error::SwapInProgress(plugin.to_string())),
+        Entry::Vacant(free) => Ok(Under { hive, name: plugin, way: free.insert(Arc::default()).clone() }),
     }
-    Ok(Under { hive, name: plugin })
 }
 
 /// Reads, checks and compiles the new version; the old one serves meanwhile.
@@ -144,8 +173,8 @@ type Failed = (&'static str, String);
 async fn change(
     hive: &Arc<Hive>,
     target: &Target,
-    plugin: &Plugin,
-    component: &Component<TurnContext>,
+    under_way: &UnderWay,
+    (plugin, component): (&Plugin, &Component<TurnContext>),
 ) -> Result<(Vec<SwappedAgent>, u64), Failed> {
     let running: Vec<Arc<Cell>> =
         target.cells(hive).into_iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).collect();
@@ -159,43 +188,40 @@ async fn change(
         match suspend(hive, cell).await {
             Ok(one) => suspended.push(one),
             Err(why) => {
-                resume_all(hive, &running);
+                resume_all(hive, &suspended);
                 return Err(("suspend", format!("agent {}: {why}", cell.name)));
             }
         }
     }
-    let upgraded = match migrate_all(hive, &suspended, component).await {
-        Ok(upgraded) => upgraded,
-        Err(failed) => {
-            resume_all(hive, &running);
-            return Err(failed);
-        }
+    let committed = match migrate_all(hive, under_way, &suspended, component).await {
+        Ok(upgraded) => commit(hive, target, plugin, component, &suspended, upgraded).await,
+        Err(failed) => Err(failed),
     };
-    let upgraded = match commit(hive, target, plugin, component, &suspended, upgraded).await {
-        Ok(upgraded) => upgraded,
+    match committed {
+        Ok(upgraded) => Ok(go_on(hive, target, component, suspended, upgraded)),
         Err(failed) => {
-            resume_all(hive, &running);
-            return Err(failed);
+            resume_all(hive, &suspended);
+            Err(failed)
         }
-    };
-    Ok(go_on(hive, target, component, suspended, upgraded))
+    }
 }
 
 /// Closes the gate and waits until nothing of the agent runs. Its mailbox queues meanwhile.
-async fn suspend(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Suspended, String> {
+async fn suspend<'a>(hive: &Arc<Hive>, cell: &'a Arc<Cell>) -> Result<Suspended<'a>, String> {
+    let alone = tokio::time::timeout(CANCEL_PATIENCE, cell.life.lock()).await;
+    let alone = alone.map_err(|_| "it is being started or stopped".to_owned())?;
     let undone_before = cell.stats.undone.load(Ordering::Relaxed);
     if !close_open(cell) {
         return Err("it does not run any more".to_owned());
     }
     if tokio::time::timeout(SUSPEND_PATIENCE, cell.quiet()).await.is_err() {
         cell.cancel.notify_waiters();
-        let gone = tokio::time::timeout(CANCEL_PATIENCE, cell.quiet()).await;
-        gone.map_err(|_| "its turn did not end".to_owned())?;
+        if tokio::time::timeout(CANCEL_PATIENCE, cell.quiet()).await.is_err() {
+            open_again(hive, cell);
+            return Err("its turn did not end".to_owned());
+        }
     }
-    if cell.mind.lock().agent.gate() != Gate::Suspended {
-        return Err("it has exited".to_owned());
-    }
-    Ok(Suspended { cell: cell.clone(), undone_before, quiet_ns: hive.clock.monotonic_ns() })
+    Ok(Suspended { cell, undone_before, quiet_ns: hive.clock.monotonic_ns(), _alone: alone })
 }
 
 /// In one step: an agent that has ended meanwhile stays so.
@@ -217,21 +243,26 @@ fn open_again(hive: &Arc<Hive>, cell: &Arc<Cell>) {
     }
 }
 
-fn resume_all(hive: &Arc<Hive>, cells: &[Arc<Cell>]) {
-    for cell in cells {
-        open_again(hive, cell);
+fn resume_all(hive: &Arc<Hive>, suspended: &[Suspended<'_>]) {
+    for one in suspended {
+        open_again(hive, one.cell);
     }
 }
 
 async fn migrate_all(
     hive: &Arc<Hive>,
-    suspended: &[Suspended],
+    under_way: &UnderWay,
+    suspended: &[Suspended<'_>],
     component: &Component<TurnContext>,
 ) -> Result<Vec<Upgraded>, Failed> {
     let mut upgraded: Vec<Upgraded> = Vec::new();
     for one in suspended {
+        if !under_way.goes_on_with(one.cell) {
+            take_back(hive, suspended, upgraded);
+            return Err(("migrate", "one of its agents is being stopped".to_owned()));
+        }
         let from = one.cell.component.lock().digest();
-        match upgrade(hive, &one.cell, component, from).await {
+        match upgrade(hive, one.cell, component, from).await {
             Ok(ready) => upgraded.push(ready),
             Err(why) => {
                 take_back(hive, suspended, upgraded);
@@ -242,9 +273,9 @@ async fn migrate_all(
     Ok(upgraded)
 }
 
-fn take_back(hive: &Arc<Hive>, suspended: &[Suspended], upgraded: Vec<Upgraded>) {
+fn take_back(hive: &Arc<Hive>, suspended: &[Suspended<'_>], upgraded: Vec<Upgraded>) {
     for (ready, one) in upgraded.into_iter().zip(suspended) {
-        ready.take_back(hive, &one.cell);
+        ready.take_back(hive, one.cell);
     }
 }
 
@@ -254,19 +285,14 @@ async fn commit(
     target: &Target,
     plugin: &Plugin,
     component: &Component<TurnContext>,
-    suspended: &[Suspended],
+    suspended: &[Suspended<'_>],
     mut upgraded: Vec<Upgraded>,
 ) -> Result<Vec<Upgraded>, Failed> {
-    if let Some(one) = suspended.iter().find(|one| one.cell.mind.lock().agent.gate() != Gate::Suspended) {
-        let detail = format!("agent {}: it does not run any more", one.cell.name);
-        take_back(hive, suspended, upgraded);
-        return Err(("commit", detail));
-    }
     let mut writes = Vec::new();
     for (ready, one) in upgraded.iter_mut().zip(suspended) {
         writes.append(&mut ready.writes);
         if one.cell.is_durable() {
-            writes.push(crate::spec_record::upgraded(hive, &one.cell, plugin.digest, target.whole().is_none()));
+            writes.push(crate::spec_record::upgraded(hive, one.cell, plugin.digest, target.whole().is_none()));
         }
     }
     let entry = target.whole().and_then(|name| {
@@ -291,7 +317,7 @@ fn go_on(
     hive: &Arc<Hive>,
     target: &Target,
     component: &Component<TurnContext>,
-    suspended: Vec<Suspended>,
+    suspended: Vec<Suspended<'_>>,
     upgraded: Vec<Upgraded>,
 ) -> (Vec<SwappedAgent>, u64) {
     for cell in target.cells(hive) {
@@ -310,12 +336,12 @@ fn go_on(
             mind.ran = Some(component.digest());
             waiting += u64::from(mind.agent.mailbox().waiting());
         }
-        crate::instance::adopt(&cell, &ready.instance);
+        crate::instance::adopt(cell, &ready.instance);
         *cell.instance.lock() = Some(ready.instance);
-        crate::release::release(hive, &cell, ready.migrate);
-        crate::release::release(hive, &cell, ready.start);
-        open_again(hive, &cell);
-        hive.emit_of(&cell, What::AgentReady { why: "upgraded" });
+        crate::release::release(hive, cell, ready.migrate);
+        crate::release::release(hive, cell, ready.start);
+        open_again(hive, cell);
+        hive.emit_of(cell, What::AgentReady { why: "upgraded" });
         agents.push(SwappedAgent {
             agent: cell.name.clone(),
             lost: 0,

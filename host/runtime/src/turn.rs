@@ -96,6 +96,7 @@ async fn revived(hive: Arc<Hive>, cell: Arc<Cell>, began: Began, batch: Vec<Boxe
 /// The guest goes over a batch.
 async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, batch: Vec<BoxedMessage>) -> Came {
     instance.host_mut().prepare(began.turn, began.monotonic_ns, &batch);
+    instance.host_mut().undoings = began.undoings;
     let turn = Turn::over(batch, instance.batch_max() == 1);
     let left = enter(&cell, instance.handle(turn)).await;
     Ok((instance, left))

@@ -29,8 +29,8 @@ impl Upgraded {
     /// The commit did not happen: the state is what it was.
     pub(crate) fn take_back(self, hive: &Arc<Hive>, cell: &Arc<Cell>) {
         cell.mind.lock().state.restore(self.before);
-        crate::release::retract(hive, cell, self.migrate.out, &[]);
-        crate::release::retract(hive, cell, self.start.out, &[]);
+        crate::release::retract_alone(hive, cell, self.migrate);
+        crate::release::retract_alone(hive, cell, self.start);
     }
 }
 
@@ -89,7 +89,7 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     match started {
         Ok(started) => Ok((migrated, started)),
         Err(why) => {
-            crate::release::retract(hive, cell, migrated.into_release().out, &[]);
+            crate::release::retract_alone(hive, cell, migrated.into_release());
             Err(why)
         }
     }

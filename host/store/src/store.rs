@@ -13,7 +13,7 @@ pub const VALUE_BYTES_MAX: usize = 512 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Space {
-    /// What the hive knows of itself: the next numbers, the last clean stop.
+    /// What the hive knows of itself, such as numbers that are not given out again.
     Hive = 1,
     /// One record an agent: its spec, lineage and plugin.
     Agent = 2,
@@ -128,7 +128,7 @@ pub struct Page {
 }
 
 /// Why the store cannot do it. Each names the place.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The data directory cannot be used.

@@ -257,7 +257,7 @@ impl<H: TurnHost> Ctx<H> {
         for to in subscribers {
             // One id for the publication whatever the number of subscribers, and from it one for each of them.
             let id = MessageId::derive(id, Lineage(to.0.into()), 0);
-            turn.push(Effect::Send { to, message: Box::new(Message { id, ..message.as_ref().clone() }) });
+            turn.push_copy(Effect::Send { to, message: Box::new(Message { id, ..message.as_ref().clone() }) });
         }
         Ok(count)
     }
