@@ -223,3 +223,24 @@ async fn a_task_is_cancelled_with_its_owner() {
     watch.expect(&event("agent.gone")).await;
     assert!(host.agents().iter().all(|agent| agent.name.as_str() == "a"), "{:?}", host.agents());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_an_ask_whose_message_died_outlives_the_host() {
+    let work =
+        json!([{"do": "ask", "to": "b", "kind": "die", "ms": 60_000}, {"do": "send", "to": "a", "kind": "busy"}]);
+    let busy = json!([{"do": "call", "to": "gate", "kind": "hold", "ms": 500}]);
+    let host = Draft::new()
+        .puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]}))
+        .puppet_with("b", Durability::Full, json!({"die": [{"do": "trap"}]}), |spec| spec.budget.attempts_max = 1)
+        .puppet("a", Durability::Full, json!({"work": work, "busy": busy}))
+        .run()
+        .await;
+    let mut watch = Watch::on(&host);
+    kit::expect(&host, noted("gate", "hold null from a"), send(&host, "a", "work", json!(0))).await;
+    watch.expect(&event("ask.failed").of("b").with("why", "dead-letter")).await;
+    let host = host.again().await;
+    let lines = came(&host, "a").await;
+    let answers: Vec<_> = lines.iter().filter(|line| line.starts_with("answer ")).collect();
+    assert_eq!(answers.len(), 1, "{lines:?}");
+    assert!(answers[0].starts_with("answer failed") && !answers[0].contains("deadline"), "{lines:?}");
+}

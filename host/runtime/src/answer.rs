@@ -78,6 +78,50 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
     }
 }
 
+/// The end of an ask that is no turn's doing: its message died, or its receiver has ended for good.
+pub(crate) struct End {
+    ask: MessageId,
+    owed: Owed,
+    failure: AskFailure,
+    /// On a row of its own, if it outlives the host.
+    answer: Option<BoxedMessage>,
+}
+
+impl End {
+    /// What it takes to keep the end goes into `writes`, with what consumes the ask. `tell` must follow when they are queued.
+    pub(crate) fn of(
+        hive: &Hive,
+        cell: &Cell,
+        (ask, owed): (MessageId, Owed),
+        failure: AskFailure,
+        writes: &mut Vec<Write>,
+    ) -> Self {
+        let outlives = cell.is_durable() && !owed.blocking && hive.cell(owed.asker).is_some_and(|by| by.is_durable());
+        let committer = hive.committer.as_ref().filter(|_| outlives);
+        let answer = committer.map(|committer| {
+            let row = committer.next_row();
+            let answer = answer_message(hive, cell.id, ask, &owed, Err(failure.clone()));
+            let answer = Message { row: Some(row), ..answer };
+            writes.push(Write::PutMessage { row, to: owed.asker, message: answer.clone() });
+            Box::new(answer)
+        });
+        Self { ask, owed, failure, answer }
+    }
+
+    /// An agent takes it as any message; a client hears of it when it stands.
+    pub(crate) fn tell(self, hive: &Arc<Hive>, cell: &Arc<Cell>) {
+        let Self { ask, owed, failure, answer } = self;
+        if let Some(answer) = answer {
+            hive.emit_of(cell, What::AskFailed { why: failure_word(&failure) });
+            hive.outside.remember(hive, ask, &Err(failure));
+            return deliver_answer(hive, owed.asker, ask, answer);
+        }
+        let (hive_then, from) = (hive.clone(), cell.id);
+        let end = move || end_ask(&hive_then, from, ask, &owed, Err(failure));
+        if cell.is_durable() && owed.asker == AgentId::OUTSIDE { hive.when_settled(end) } else { end() }
+    }
+}
+
 /// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted.
 pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: BoxedMessage) {
     let row = answer.row;

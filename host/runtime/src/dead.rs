@@ -8,7 +8,7 @@ use skep_core::event::What;
 use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, DeadReason, Message, MessageId, Name, Rare, Seq};
 use skep_store::{Space, Write};
 
-use crate::answer::{end_ask, may_come_again, owed_by};
+use crate::answer::{End, end_ask, may_come_again, owed_by};
 use crate::cell::Cell;
 use crate::hive::Hive;
 use crate::record::{DeadRecord, decode, encode, id_key};
@@ -29,8 +29,7 @@ impl Dead {
     }
 }
 
-/// Makes a dead letter of a message of an agent, in one commit that also consumes it and remembers its end; and tells
-/// who asked.
+/// Makes a dead letter of a message of an agent, in one commit that also consumes it and answers its asker.
 pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason: DeadReason, to_asker: AskFailure) {
     let mut writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
     writes.append(&mut hive.calls.deletes(hive, message.id));
@@ -54,11 +53,12 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     let mut scene = cell.scene();
     scene.cause = Some(message.id);
     let ask = message.id;
+    let end = owed.map(|owed| End::of(hive, cell, (ask, owed), to_asker, &mut writes));
     keep(hive, cell.name.clone(), message, reason.clone(), cell.is_durable(), writes);
     // Whoever hears of it finds it.
     hive.emit(&scene, What::DeadLetter { message: ask, reason });
-    if let Some(owed) = owed {
-        end_ask(hive, cell.id, ask, &owed, Err(to_asker));
+    if let Some(end) = end {
+        end.tell(hive, cell);
     }
     // A firing that came meanwhile is another message.
     if let Some(name) = timer {

@@ -12,15 +12,15 @@ use skep_core::event::What;
 use skep_core::link::Links;
 use skep_core::spec::{Durability, HiveSpec};
 use skep_core::wait::WaitGraph;
-use skep_core::{AgentId, Digest, ExitReason, Name};
+use skep_core::{AgentId, Bytes, Digest, ExitReason, Name};
 use skep_engine::{Component, Engine};
-use skep_store::{Store, Write};
+use skep_store::{Space, Store, Sync, Write};
 use tokio::sync::watch;
 
 use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::cell::Cell;
-use crate::commit::{Committer, Trouble};
+use crate::commit::{Committer, Job, Trouble};
 use crate::context::TurnContext;
 use crate::dead::Dead;
 use crate::directory::Directory;
@@ -104,12 +104,11 @@ impl Hive {
 
     /// Writes that are of no turn, and waits until they stand. Nothing to do without a store.
     pub(crate) async fn commit_as(&self, durability: Durability, writes: Vec<Write>) -> Result<(), skep_store::Error> {
-        use skep_store::Sync;
         let Some(committer) = &self.committer else { return Ok(()) };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let done = Box::new(move |result| drop(sender.send(result)));
         let sync = if durability == Durability::Full { Sync::Power } else { Sync::Process };
-        committer.submit(crate::commit::Job { writes, sync, void: None, done }, self.scheduler.is_quiet());
+        committer.submit(Job { writes, sync, void: None, done }, self.scheduler.is_quiet());
         match receiver.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failed)) => Err(failed.into_error()),
@@ -124,6 +123,19 @@ impl Hive {
         {
             committer.submit_later(writes);
         }
+    }
+
+    /// A write that brings to the disk what was queued before it.
+    pub(crate) fn settling() -> Vec<Write> {
+        let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(b"settled"));
+        vec![Write::Put { space, owner, key, value: Bytes::new() }]
+    }
+
+    /// Calls it when everything that was queued before is on disk, or will never be.
+    pub(crate) fn when_settled(&self, then: impl FnOnce() + Send + 'static) {
+        let Some(committer) = &self.committer else { return then() };
+        let done = Box::new(move |_| then());
+        committer.submit(Job { writes: Self::settling(), sync: Sync::Power, void: None, done }, false);
     }
 
     /// From now on the hive hears of what goes wrong with commits, whoever waits for them.

@@ -13,7 +13,6 @@ use skep_core::grant::Granted;
 use skep_core::spec::{AgentSpec, ChildSpec};
 use skep_core::supervision::ManageError;
 use skep_core::{AgentId, Bytes, ExitReason, MessageId};
-use skep_store::{Space, Write};
 
 use crate::builder::{Builder, Progress};
 use crate::cell::{Cell, Order};
@@ -263,8 +262,7 @@ impl Host {
     /// What was written of the agent's end, which nobody waited for, is on disk.
     async fn settle(&self, cell: &Cell) -> Result<(), Error> {
         if cell.is_durable() {
-            let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(b"settled"));
-            self.hive().commit_now(vec![Write::Put { space, owner, key, value: Bytes::new() }]).await?;
+            self.hive().commit_now(Hive::settling()).await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use skep_core::{AgentId, AskFailure, DeadReason, Digest, ExitReason, MessageId};
 use skep_engine::{Component, StartReason};
 use skep_store::Write;
 
+use crate::answer::End;
 use crate::cell::{Cell, Order};
 use crate::commit::{CommitFailed, Job};
 use crate::context::TurnContext;
@@ -500,8 +501,11 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
     for message in waiting {
         crate::dead::bury(hive, cell, *message, DeadReason::Stopped, AskFailure::Down(reason.clone()));
     }
-    for (ask, owed) in owed {
-        crate::answer::end_ask(hive, cell.id, ask, &owed, Err(AskFailure::Down(reason.clone())));
+    for owed in owed {
+        let mut writes = Vec::new();
+        let end = End::of(hive, cell, owed, AskFailure::Down(reason.clone()), &mut writes);
+        hive.commit_later(writes);
+        end.tell(hive, cell);
     }
     hive.alarms.remove_agent(cell.id);
     skep_bus::Bus::remove(&hive.bus, cell.id);
