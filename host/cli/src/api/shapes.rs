@@ -134,7 +134,7 @@ fn bodies_are_json_or_text_or_base64() {
 
 #[test]
 fn a_receipt_sums_its_agents_up() {
-    let one = |agent: &str, pause_ns| SwappedAgent { agent: name(agent), lost: 0, replayed: 2, pause_ns };
+    let one = |agent: &str, pause_ns| SwappedAgent { agent: name(agent), lost: 0, replayed: 2, waiting: 5, pause_ns };
     let receipt = SwapReceipt {
         agents: vec![one("a", 1_500_000), one("b", 500_000)],
         from: Digest([1; 32]),
