@@ -152,6 +152,34 @@ fn a_receipt_sums_its_agents_up() {
 }
 
 #[test]
+fn a_number_of_the_bench_and_its_bar() {
+    let mut number = types::BenchNumber {
+        name: "ask".into(),
+        value: 390.125,
+        unit: "ns".into(),
+        better: types::Better::Lower,
+        what: "the program asks an agent".into(),
+        control: Some("raw_call".into()),
+        ratio: Some(3.901),
+        factor: Some(4.0),
+        met: Some(true),
+        bar: Some("<= 4 x raw_call".into()),
+    };
+    let mut expected = json!({
+        "name": "ask", "value": 390.125, "unit": "ns", "better": "lower", "what": "the program asks an agent",
+        "control": "raw_call", "ratio": 3.901, "factor": 4.0, "met": true, "bar": "<= 4 x raw_call",
+    });
+    same(&number, expected.clone());
+    (number.better, number.control, number.ratio) = (types::Better::Higher, None, None);
+    (number.factor, number.met, number.bar) = (None, None, None);
+    expected["better"] = "higher".into();
+    for field in ["control", "ratio", "factor", "met", "bar"] {
+        expected[field] = Value::Null;
+    }
+    same(&number, expected);
+}
+
+#[test]
 fn an_event_of_a_turn() {
     let event = Event {
         id: 9,
