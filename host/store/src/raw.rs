@@ -27,7 +27,7 @@ pub const STATE_BYTES: usize = 200;
 /// Bytes of a message's body.
 pub const BODY_BYTES: usize = 64;
 
-/// The kind of every message: as long as that of the bench's.
+/// The kind of every message: that which the bench's guest takes.
 pub const KIND: &str = "durable";
 
 /// Bytes that cannot be compressed, made once: making them belongs to no turn.
