@@ -90,7 +90,7 @@ impl Control {
                 for _ in 0..calls {
                     entered.handle(&[], &messages).await?;
                 }
-                Ok(calls * batch)
+                Ok((calls * batch, ()))
             })
             .await
         })
@@ -114,21 +114,22 @@ impl Control {
                     entered.handle(&[], &[wit::Message { kind: 2, ..message(0, &body) }]).await?;
                     body = entered.store.data_mut().sent.pop_front().unwrap_or_default();
                 }
-                Ok(instances)
+                Ok((instances, ()))
             })
             .await
         })
     }
 
-    /// Microseconds to make an instance and enter it once.
+    /// Microseconds to make an instance and enter it once. Its end is not counted.
     pub fn raw_spawn_us(&self) -> Result<f64, Error> {
         self.run(async {
             let body = [1; BODY_BYTES];
             best(async || {
+                let mut all = Vec::with_capacity(SPAWNS);
                 for _ in 0..SPAWNS {
-                    self.instance("{}").await?.handle(&[(1, "sink")], &[message(0, &body)]).await?;
+                    all.push(self.entered(&body).await?);
                 }
-                Ok(SPAWNS)
+                Ok((SPAWNS, all))
             })
             .await
         })
@@ -139,19 +140,21 @@ impl Control {
     pub fn raw_restart_us(&self) -> Result<f64, Error> {
         self.run(async {
             let body = [1; BODY_BYTES];
+            let mut running = Some(self.entered(&body).await?);
             best(async || {
                 for _ in 0..SPAWNS {
-                    let mut first = self.instance("{}").await?;
-                    let trapped = first.handle(&[(1, "trap")], &[message(0, &body)]).await;
-                    std::hint::black_box(trapped.map_or_else(|error| format!("{error:?}"), |()| String::new()));
-                    drop(first);
-                    self.instance("{}").await?.handle(&[(1, "sink")], &[message(0, &body)]).await?;
+                    if let Some(mut first) = running.take() {
+                        let trapped = first.handle(&[(1, "trap")], &[message(0, &body)]).await;
+                        let Err(trap) = trapped else { return Err(wasmtime::Error::msg("the guest did not trap")) };
+                        std::hint::black_box(format!("{trap:?}"));
+                    }
+                    running = Some(self.entered(&body).await?);
                 }
-                Ok(SPAWNS)
+                Ok((SPAWNS, ()))
             })
             .await
         })
-        .and_then(|ns| Ok(ns / 1_000.0 - self.raw_spawn_us()?))
+        .map(|ns| ns / 1_000.0)
     }
 
     /// KiB of memory for each of so many live instances that were entered once. To be asked first of a new control, in a
@@ -162,9 +165,7 @@ impl Control {
             let mut all = Vec::with_capacity(instances);
             let before = resident_bytes();
             for _ in 0..instances {
-                let mut entered = self.instance("{}").await?;
-                entered.handle(&[(1, "sink")], &[message(0, &body)]).await?;
-                all.push(entered);
+                all.push(self.entered(&body).await?);
             }
             let used = resident_bytes().saturating_sub(before);
             Ok(used as f64 / 1_024.0 / instances.max(1) as f64)
@@ -173,6 +174,13 @@ impl Control {
 
     fn run<T>(&self, measured: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Error> {
         self.runtime.block_on(measured).map_err(|error| Error::Engine(format!("the control failed: {error:#}")))
+    }
+
+    /// An instance that was entered once.
+    async fn entered(&self, body: &[u8]) -> wasmtime::Result<Entered> {
+        let mut entered = self.instance("{}").await?;
+        entered.handle(&[(1, "sink")], &[message(0, body)]).await?;
+        Ok(entered)
     }
 
     async fn instance(&self, config: &str) -> wasmtime::Result<Entered> {
@@ -231,13 +239,14 @@ fn imports(linker: &mut Linker<Bare>) -> wasmtime::Result<()> {
     )
 }
 
-/// Nanoseconds for each of the things that a round says it did, in the best round.
-async fn best(mut round: impl AsyncFnMut() -> wasmtime::Result<usize>) -> wasmtime::Result<f64> {
+/// Nanoseconds for each of the things that a round says it did, in the best round. What it leaves is dropped after it.
+async fn best<T>(mut round: impl AsyncFnMut() -> wasmtime::Result<(usize, T)>) -> wasmtime::Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        let count = round().await?;
+        let (count, left) = round().await?;
         best = best.min(began.elapsed().as_nanos() as f64 / count.max(1) as f64);
+        drop(left);
     }
     Ok(best)
 }

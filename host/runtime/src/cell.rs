@@ -102,6 +102,7 @@ impl Rates {
 /// Counted since the host started.
 #[derive(Default)]
 pub(crate) struct Stats {
+    /// Messages of turns whose commit stands.
     pub(crate) handled: AtomicU64,
     pub(crate) turns: AtomicU64,
     pub(crate) turns_failed: AtomicU64,

@@ -1,6 +1,7 @@
 //! Lets out what a turn asked for, in order, once its commit stands; or takes it back, if the commit failed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skep_bus::Bus;
 use skep_core::ask::OpenAsk;
@@ -17,6 +18,7 @@ use crate::turn::Began;
 
 /// Lets everything out. An exit comes last: what was asked for before it still leaves.
 pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
+    cell.stats.handled.fetch_add(release.handled.len() as u64, Ordering::Relaxed);
     consumed(hive, cell, &release.handled);
     settle_timers(cell, release.began.turn);
     let effects = release.out.len() as u32;

@@ -327,15 +327,16 @@ fn go_on(
         crate::lifecycle::catch_up(hive, &cell);
     }
     let mut agents = Vec::new();
-    let mut waiting = 0;
+    let mut waiting_in_all = 0;
     for (one, ready) in suspended.into_iter().zip(upgraded) {
         let cell = one.cell;
-        {
+        let waiting = {
             let mut mind = cell.mind.lock();
             mind.state.committed(ready.start.began.turn);
             mind.ran = Some(component.digest());
-            waiting += u64::from(mind.agent.mailbox().waiting());
-        }
+            u64::from(mind.agent.mailbox().waiting())
+        };
+        waiting_in_all += waiting;
         crate::instance::adopt(cell, &ready.instance);
         *cell.instance.lock() = Some(ready.instance);
         crate::release::release(hive, cell, ready.migrate);
@@ -346,8 +347,9 @@ fn go_on(
             agent: cell.name.clone(),
             lost: 0,
             replayed: cell.stats.undone.load(Ordering::Relaxed).saturating_sub(one.undone_before),
+            waiting,
             pause_ns: hive.clock.monotonic_ns().saturating_sub(one.quiet_ns),
         });
     }
-    (agents, waiting)
+    (agents, waiting_in_all)
 }

@@ -198,7 +198,6 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
             return crate::lifecycle::exit(hive, cell, ExitReason::StateUnreadable(unreadable));
         }
     };
-    cell.stats.handled.fetch_add(handled.into(), Ordering::Relaxed);
     cell.stats.memory_bytes.store(instance.memory_bytes(), Ordering::Relaxed);
     let done = Done {
         rest,

@@ -178,6 +178,8 @@ pub struct SwappedAgent {
     pub lost: u64,
     /// Messages whose turn was undone and that came again.
     pub replayed: u64,
+    /// Messages that waited when the new one took over.
+    pub waiting: u64,
     /// From the end of the last old turn to the first moment the new one could take a message, in nanoseconds.
     pub pause_ns: u64,
 }

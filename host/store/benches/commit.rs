@@ -1,8 +1,8 @@
 //! Skep's commit shape on the store, on bare rusqlite and on fjall, side by side in one run: the numbers of
 //! `docs/decisions/0001-store.md`. Quote ratios of one run, never one figure alone.
 //!
-//! `cargo bench -p skep-store -- [ROUNDS] [STORE] [group=N]`: each cell is the best of ROUNDS (default 3) runs of at most a
-//! second, of the stores whose name begins with STORE.
+//! `cargo bench --workspace --bench commit -- [ROUNDS] [STORE] [group=N]`: each cell is the best of ROUNDS (default 3) runs of
+//! at most a second, of the stores whose name begins with STORE.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use skep_core::{AgentId, Channel, Class, Message, MessageId, Name, Seq};
-use skep_store::raw::{self, BODY_BYTES, Run, STATE_BYTES, WAITING, agent_of, bytes_of, measure};
+use skep_store::raw::{
+    self, BODY_BYTES, KIND, Length, Run, STATE_BYTES, WAITING, accepted_ns, agent_of, bytes_of, measure, sender_of,
+};
 use skep_store::{Commit, Space, SqliteOptions, SqliteStore, Store, Sync, Write};
 
 const TURNS_MAX: u64 = 1_000_000;
@@ -81,7 +83,7 @@ fn skep_process(dir: &Path, group: u64) -> Outcome<Run> {
 fn on_trait(dir: &Path, group: u64, sync: Sync) -> Outcome<Run> {
     let store = SqliteStore::open(dir, &SqliteOptions::default())?;
     let store: &dyn Store = &store;
-    let kind = Name::new("work")?;
+    let kind = Name::new(KIND)?;
     store.commit(&Commit { writes: (1..=WAITING).map(|row| put(row, kind.clone())).collect(), sync })?;
     let commit = |first: u64, group: u64| {
         let mut writes = Vec::new();
@@ -103,13 +105,13 @@ fn on_trait(dir: &Path, group: u64, sync: Sync) -> Outcome<Run> {
 fn put(row: u64, kind: Name) -> Write {
     let message = Message {
         id: MessageId(u128::from_le_bytes(bytes_of::<16>(row))),
-        sender: AgentId(1),
+        sender: AgentId(sender_of(row)),
         kind,
         channel: Channel::Events,
         class: Class::Tell,
         failed_turns: 0,
         hops: 1,
-        accepted_ns: row,
+        accepted_ns: accepted_ns(row),
         row: None,
         body: Bytes::copy_from_slice(&bytes_of::<BODY_BYTES>(row)),
         rare: None,
@@ -118,7 +120,7 @@ fn put(row: u64, kind: Name) -> Write {
 }
 
 fn rusqlite(dir: &Path, group: u64) -> Outcome<Run> {
-    Ok(raw::turns_per_s(dir, TURNS_MAX, group, TIME_MAX)?)
+    Ok(raw::turns_per_s(dir, group, Length { turns_max: TURNS_MAX, time_max: TIME_MAX, windows: 1 })?)
 }
 
 /// The same rows as keys and values: a message is its row and 48 bytes of columns before the body.

@@ -134,7 +134,7 @@ fn bodies_are_json_or_text_or_base64() {
 
 #[test]
 fn a_receipt_sums_its_agents_up() {
-    let one = |agent: &str, pause_ns| SwappedAgent { agent: name(agent), lost: 0, replayed: 2, pause_ns };
+    let one = |agent: &str, pause_ns| SwappedAgent { agent: name(agent), lost: 0, replayed: 2, waiting: 5, pause_ns };
     let receipt = SwapReceipt {
         agents: vec![one("a", 1_500_000), one("b", 500_000)],
         from: Digest([1; 32]),
@@ -149,6 +149,34 @@ fn a_receipt_sums_its_agents_up() {
         ],
     });
     same(&convert::receipt("p", &receipt), expected);
+}
+
+#[test]
+fn a_number_of_the_bench_and_its_bar() {
+    let mut number = types::BenchNumber {
+        name: "ask".into(),
+        value: 390.125,
+        unit: "ns".into(),
+        better: types::Better::Lower,
+        what: "the program asks an agent".into(),
+        control: Some("raw_call".into()),
+        ratio: Some(3.901),
+        factor: Some(4.0),
+        met: Some(true),
+        bar: Some("<= 4 x raw_call".into()),
+    };
+    let mut expected = json!({
+        "name": "ask", "value": 390.125, "unit": "ns", "better": "lower", "what": "the program asks an agent",
+        "control": "raw_call", "ratio": 3.901, "factor": 4.0, "met": true, "bar": "<= 4 x raw_call",
+    });
+    same(&number, expected.clone());
+    (number.better, number.control, number.ratio) = (types::Better::Higher, None, None);
+    (number.factor, number.met, number.bar) = (None, None, None);
+    expected["better"] = "higher".into();
+    for field in ["control", "ratio", "factor", "met", "bar"] {
+        expected[field] = Value::Null;
+    }
+    same(&number, expected);
 }
 
 #[test]

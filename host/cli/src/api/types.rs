@@ -281,6 +281,42 @@ pub struct Setting {
     pub origin: String,
 }
 
+/// `BenchNumber`: what `skep bench` has measured of one thing, and what it was to its control.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BenchNumber {
+    /// Its name.
+    pub name: String,
+    /// The best figure of all rounds.
+    pub value: f64,
+    /// Of the figure: ns, us, 1/s or KiB.
+    pub unit: String,
+    /// Which figures, and which ratios, are the better ones.
+    pub better: Better,
+    /// What is measured.
+    pub what: String,
+    /// The number without Skep that it is divided by, if there is one.
+    pub control: Option<String>,
+    /// The best of the rounds' ratios: the figure over the control's, both of the same round.
+    pub ratio: Option<f64>,
+    /// The bar, if there is one: what the ratio may not exceed, or fall below if higher is better.
+    pub factor: Option<f64>,
+    /// Whether the ratio keeps the bar.
+    pub met: Option<bool>,
+    /// The bar, for people.
+    pub bar: Option<String>,
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// Of times and sizes.
+    Lower,
+    /// Of rates.
+    Higher,
+}
+
 /// `Accepted`: a message that was taken.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accepted {

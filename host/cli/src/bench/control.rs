@@ -1,9 +1,8 @@
 //! The controls: the same work without Skep. They live in the rooms whose libraries they drive; here they are only named.
 
-use std::time::Duration;
+use skep_store::raw::{self, Length};
 
-use skep_store::raw;
-
+use super::durable::{WINDOW, WINDOWS, WINDOWS_QUICK};
 use super::lab::{Lab, failed};
 use crate::failure::Outcome;
 
@@ -11,9 +10,6 @@ use crate::failure::Outcome;
 pub(super) const RING: u32 = 1_000;
 /// Turns of one transaction.
 const GROUP: u64 = 256;
-/// How long the store's library runs.
-const STORE_TIME: Duration = Duration::from_millis(1_500);
-const STORE_TIME_QUICK: Duration = Duration::from_millis(700);
 
 pub(super) fn raw_call(lab: &Lab) -> Outcome<Vec<f64>> {
     one(lab.control.raw_call())
@@ -36,9 +32,9 @@ pub(super) fn raw_restart_us(lab: &Lab) -> Outcome<Vec<f64>> {
 }
 
 pub(super) fn raw_store_per_s(lab: &Lab) -> Outcome<Vec<f64>> {
-    let time_max = if lab.quick { STORE_TIME_QUICK } else { STORE_TIME };
-    let run = raw::turns_per_s(&lab.dir("control")?, u64::MAX, GROUP, time_max);
-    one(run.map(|run| run.turns_per_s))
+    let windows = lab.count(WINDOWS, WINDOWS_QUICK);
+    let length = Length { turns_max: u64::MAX, time_max: WINDOW, windows };
+    one(raw::turns_per_s(&lab.dir("control")?, GROUP, length).map(|run| run.turns_per_s))
 }
 
 pub(super) fn fdatasync_us(lab: &Lab) -> Outcome<Vec<f64>> {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use skep_core::spec::Durability;
-use skep_runtime::Host;
+use skep_runtime::{Host, SwapReceipt};
 use skep_store::SqliteStore;
+use skep_store::raw::{self, BODY_BYTES};
 
 use super::control::RING;
 use super::lab::{Lab, agent, ask, failed, member_name, ring, send};
@@ -13,10 +15,10 @@ use crate::failure::Outcome;
 
 /// Messages that go round at the same time, each in a turn of its own.
 const IN_FLIGHT: u32 = 1_024;
-/// How long turns are counted, in windows of which the best one counts.
-const WINDOW: Duration = Duration::from_millis(500);
-const WINDOWS: u32 = 3;
-const WINDOWS_QUICK: u32 = 1;
+/// How long turns are counted, here and in the control, in windows of which the best one counts.
+pub(super) const WINDOW: Duration = Duration::from_millis(500);
+pub(super) const WINDOWS: u32 = 3;
+pub(super) const WINDOWS_QUICK: u32 = 1;
 /// Asks of one durable agent.
 const ASKS: u32 = 1_000;
 const ASKS_QUICK: u32 = 300;
@@ -24,8 +26,8 @@ const ASKS_QUICK: u32 = 300;
 const SWAPS: u32 = 10;
 const SWAPS_QUICK: u32 = 4;
 
-/// One message in, 200 bytes written, one message out: turns in a second, and the median and the 99th percentile of
-/// their commits in microseconds.
+/// One message in, 200 bytes written, one message out: turns in a second whose commit stands, and the median and the 99th
+/// percentile of the commits in microseconds.
 pub(super) fn turns(lab: &Lab) -> Outcome<Vec<f64>> {
     lab.wait(async {
         let mut agents = ring(RING, Durability::Full)?;
@@ -44,10 +46,12 @@ pub(super) fn turns(lab: &Lab) -> Outcome<Vec<f64>> {
 }
 
 async fn fill(host: &Host) -> Outcome {
-    let hops = u32::MAX.to_le_bytes();
+    // A number that does not come to its end, in a body of the control's size.
+    let mut body = u32::MAX.to_le_bytes().to_vec();
+    body.resize(BODY_BYTES, 0);
     let sends = (0..IN_FLIGHT).map(|at| {
-        let (host, to) = (host.clone(), member_name(at % RING));
-        tokio::spawn(async move { send(&host, &to, "durable", hops.to_vec()).await })
+        let (host, to, body) = (host.clone(), member_name(at % RING), body.clone());
+        tokio::spawn(async move { send(&host, &to, raw::KIND, body).await })
     });
     for sent in sends.collect::<Vec<_>>() {
         sent.await.map_err(|error| failed("a message to go round", &error))??;
@@ -62,6 +66,7 @@ async fn turns_per_s(host: &Host) -> Outcome<f64> {
     Ok(handled(host).saturating_sub(before) as f64 / began.elapsed().as_secs_f64())
 }
 
+/// A message counts once what its turn did is committed.
 fn handled(host: &Host) -> u64 {
     let counters = host.counters();
     counters.values.iter().find(|(name, _)| name == "messages.handled").map_or(0, |(_, count)| *count)
@@ -96,24 +101,57 @@ pub(super) fn swap_pause_us(lab: &Lab) -> Outcome<Vec<f64>> {
         let agents = vec![agent("source", Durability::None)?, agent("sink", Durability::Process)?];
         let (host, _) = lab.hive_on_disk("swap", agents).await?;
         let flood = flood_for_ever(&host);
-        let mut pause = Duration::MAX;
+        let mut best = None;
         for (_, file) in (0..lab.count(SWAPS, SWAPS_QUICK)).zip(versions.iter().cycle()) {
-            let receipt = host.swap("sink", file).await?;
-            let pauses = receipt.agents.iter().map(|agent| Duration::from_nanos(agent.pause_ns));
-            pause = pauses.fold(pause, Duration::min);
+            let pause = pause_of(&host.swap("sink", file).await?)?;
+            best = best.into_iter().chain(pause).min();
         }
+        if flood.is_finished() {
+            let ended = flood.await.map_err(|error| failed("the flood", &error))?;
+            return Err(ended.err().unwrap_or_else(|| failed("the flood", &"it has ended")));
+        }
+        // The flood ends with the hive.
         host.shutdown().await;
         flood.abort();
-        Ok(vec![pause.as_secs_f64() * 1e6])
+        let best: Duration = best.ok_or_else(|| failed("swaps while messages flow", &"none kept a message waiting"))?;
+        Ok(vec![best.as_secs_f64() * 1e6])
     })
 }
 
+/// The pause of a swap that kept messages waiting: one that did not says nothing, for no messages flowed then.
+fn pause_of(receipt: &SwapReceipt) -> Outcome<Option<Duration>> {
+    let [agent] = receipt.agents.as_slice() else {
+        return Err(failed("a swap of one agent", &format!("{} were swapped", receipt.agents.len())));
+    };
+    if agent.lost != 0 {
+        return Err(failed("a swap while messages flow", &format!("{} were lost", agent.lost)));
+    }
+    Ok((agent.waiting > 0).then_some(Duration::from_nanos(agent.pause_ns)))
+}
+
 /// More messages than the trial takes.
-fn flood_for_ever(host: &Host) -> tokio::task::JoinHandle<()> {
+fn flood_for_ever(host: &Host) -> tokio::task::JoinHandle<Outcome<Bytes>> {
     let host = host.clone();
-    tokio::spawn(async move {
-        let order = format!(r#"{{"to":"sink","count":{},"size":64}}"#, u32::MAX);
-        // It ends with the hive.
-        let _ = ask(&host, "source", "flood", order).await;
-    })
+    let order = format!(r#"{{"to":"sink","count":{},"size":{BODY_BYTES}}}"#, u32::MAX);
+    tokio::spawn(async move { ask(&host, "source", "flood", order).await })
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_core::Digest;
+    use skep_runtime::SwappedAgent;
+
+    use super::*;
+    use crate::bench::lab::name;
+
+    #[test]
+    fn a_pause_counts_only_if_messages_waited_and_none_was_lost() {
+        let pause = |waiting, lost| {
+            let agent = SwappedAgent { agent: name("sink").unwrap(), lost, replayed: 0, waiting, pause_ns: 7 };
+            pause_of(&SwapReceipt { agents: vec![agent], from: Digest([1; 32]), to: Digest([2; 32]) })
+        };
+        assert_eq!(pause(3, 0).unwrap(), Some(Duration::from_nanos(7)));
+        assert_eq!(pause(0, 0).unwrap(), None);
+        assert_eq!(pause(3, 1).unwrap_err().code, "E_BENCH_FAILED");
+    }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::lab::{Lab, as_text, failed};
 use super::memory;
+use crate::api::types::{BenchNumber, List};
 use crate::failure::Outcome;
 
 /// Agents, or bare instances.
@@ -45,12 +46,10 @@ fn in_own_process(lab: &Lab, name: &str) -> Outcome<Vec<f64>> {
         .stderr(Stdio::inherit())
         .output();
     let child = child.map_err(|error| failed("a process for a number of its own", &error))?;
-    let read: serde_json::Value =
+    let said: List<BenchNumber> =
         serde_json::from_slice(&child.stdout).map_err(|error| failed("what the process of a number says", &error))?;
-    let items = read.get("items").and_then(serde_json::Value::as_array);
-    let item = items.and_then(|items| items.iter().find(|item| item.get("name").is_some_and(|of| of == name)));
-    let value = item.and_then(|item| item.get("value")?.as_f64());
-    value.map(|value| vec![value]).ok_or_else(|| failed("the process of a number", &"it did not say it"))
+    let number = said.items.into_iter().find(|number| number.name == name);
+    number.map(|number| vec![number.value]).ok_or_else(|| failed("the process of a number", &"it did not say it"))
 }
 
 fn resident_kib() -> f64 {

@@ -1,7 +1,8 @@
 //! `skep bench`: every number that Skep promises, each beside a control in the same run: bare wasmtime, the store's
-//! library or the disk doing the same work without Skep. Never a figure alone: what counts is the ratio.
+//! library or the disk doing the same work without Skep. Never a figure alone: what counts is the ratio of the two in one
+//! round, where they are measured one right after the other.
 //!
-//! Reading order: `number` (names, units, bars), `trial` (what yields them), `lab` (hives and directories), `control`,
+//! Reading order: `number` (names, units, controls, bars), `trial` (what yields them), `lab` (hives and directories), `control`,
 //! `memory` and `durable` (how each is measured), `idle` (in processes of their own), `report`.
 
 mod control;
@@ -27,7 +28,7 @@ use trial::Trial;
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only these numbers, with the controls of their bars; empty is all of them.
+    /// Only these numbers, with their controls; empty is all of them.
     pub only: Vec<String>,
     /// Less of everything: for a look, not for a claim.
     pub quick: bool,
@@ -35,25 +36,30 @@ pub struct Options {
     pub component: Option<PathBuf>,
     /// Where data directories are made, if not in the usual place.
     pub data: Option<PathBuf>,
-    /// In this process, whatever the number: the bench has started itself.
+    /// In this process, whatever the number, once and without its control: the bench has started itself.
     pub alone: bool,
 }
 
-/// How often everything is measured: the best counts.
+/// How often everything is measured: the best figure counts, and the best ratio of a round.
 const ROUNDS: u32 = 5;
 const ROUNDS_QUICK: u32 = 2;
 
 /// Measures and prints. A bar that is missed is told, and is no failure: this machine may be busy.
 pub fn run(context: &Context, options: &Options) -> Outcome {
-    let wanted = number::wanted(&options.only)?;
+    let asked_for = number::asked_for(&options.only)?;
+    let (wanted, rounds) = match (options.alone, options.quick) {
+        (true, _) => (asked_for, 1),
+        (false, true) => (number::with_controls(&asked_for), ROUNDS_QUICK),
+        (false, false) => (number::with_controls(&asked_for), ROUNDS),
+    };
     let lab = Lab::open(options)?;
     let trials: Vec<&Trial> = trial::ALL.iter().filter(|trial| trial.yields_any(&wanted)).collect();
-    let rounds = if options.quick { ROUNDS_QUICK } else { ROUNDS };
     let total = trials.iter().map(|trial| u64::from(trial.rounds(rounds))).sum();
     let bar = Bar::new(&context.output, "measuring", total);
     let began = Instant::now();
     let mut report = Report::default();
     for round in 0..rounds {
+        report.begin_round();
         for trial in trials.iter().filter(|trial| round < trial.rounds(rounds)) {
             if context.timeout.is_some_and(|limit| began.elapsed() > limit) {
                 return Err(Failure::new("E_COMMAND_TIMEOUT", "the bench was not done in time"));

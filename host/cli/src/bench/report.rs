@@ -2,39 +2,36 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-
-use super::number::{ALL, Better, Number};
+use super::number::{ALL, Number};
+use crate::api::types::BenchNumber;
 use crate::output::{Document, Table};
 
 /// The best of what was measured so far.
 #[derive(Default)]
 pub(super) struct Report {
+    /// Of this round alone.
+    round: HashMap<&'static str, f64>,
     best: HashMap<&'static str, f64>,
-}
-
-/// `BenchNumberList`: one number beside its control.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BenchNumber {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    what: &'static str,
-    control: Option<&'static str>,
-    /// The number over its control.
-    ratio: Option<f64>,
-    bar: Option<String>,
-    met: Option<bool>,
+    /// The best that a number was to its control within a round. The best of each over all rounds would be a ratio of two
+    /// moments, and say which of them the machine had more time for.
+    best_ratio: HashMap<&'static str, f64>,
 }
 
 impl Report {
-    /// What a trial has yielded, a value for each name.
+    /// What comes from here on is of another round.
+    pub(super) fn begin_round(&mut self) {
+        self.round.clear();
+    }
+
+    /// What a trial has yielded, a value for each name. A control comes before what is held against it.
     pub(super) fn add(&mut self, names: &[&'static str], values: &[f64]) {
         for (name, value) in names.iter().zip(values) {
-            let higher = ALL.iter().any(|number| number.name == *name && number.better() == Better::Higher);
-            let best = self.best.entry(name).or_insert(*value);
-            *best = if higher { best.max(*value) } else { best.min(*value) };
+            let Some(number) = ALL.iter().find(|number| number.name == *name) else { continue };
+            self.round.insert(number.name, *value);
+            keep_best(&mut self.best, number, *value);
+            if let Some(control) = number.control.and_then(|control| self.round.get(control)) {
+                keep_best(&mut self.best_ratio, number, value / control);
+            }
         }
     }
 
@@ -44,32 +41,39 @@ impl Report {
         let mut table = Table::new(&["number", "value", "unit", "ratio", "bar", "met"]);
         for number in &found {
             table.row([
-                number.name.to_owned(),
+                number.name.clone(),
                 format!("{:.*}", if number.value < 100.0 { 1 } else { 0 }, number.value),
-                number.unit.to_owned(),
+                number.unit.clone(),
                 number.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
                 number.bar.clone().unwrap_or_default(),
                 number.met.map(|met| if met { "met" } else { "missed" }).unwrap_or_default().to_owned(),
             ]);
         }
-        let names = found.iter().map(|number| number.name.to_owned()).collect();
+        let names = found.iter().map(|number| number.name.clone()).collect();
         Document::list("BenchNumberList", &found, names, table)
     }
 
     fn number(&self, number: &'static Number) -> Option<BenchNumber> {
         let value = *self.best.get(number.name)?;
-        let beside = number.bar.and_then(|(name, factor)| Some((name, factor, *self.best.get(name)?)));
+        let ratio = self.best_ratio.get(number.name).copied();
         Some(BenchNumber {
-            name: number.name,
+            name: number.name.to_owned(),
             value: rounded(value),
-            unit: number.unit,
-            what: number.what,
-            control: beside.map(|(name, _, _)| name),
-            ratio: beside.map(|(_, _, control)| rounded(value / control)),
+            unit: number.unit.to_owned(),
+            better: number.better(),
+            what: number.what.to_owned(),
+            control: number.control.map(str::to_owned),
+            ratio: ratio.map(rounded),
+            factor: number.factor,
+            met: ratio.and_then(|ratio| number.keeps(ratio)),
             bar: number.bar_text(),
-            met: beside.map(|(_, factor, control)| number.keeps(value, control, factor)),
         })
     }
+}
+
+fn keep_best(best: &mut HashMap<&'static str, f64>, number: &'static Number, value: f64) {
+    let best = best.entry(number.name).or_insert(value);
+    *best = number.best(*best, value);
 }
 
 /// To a thousandth: more digits say nothing.
@@ -80,21 +84,45 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::number::wanted;
+
+    fn number(report: &Report, name: &str) -> Option<BenchNumber> {
+        report.number(ALL.iter().find(|number| number.name == name).unwrap())
+    }
+
+    fn report(rounds: &[&[(&'static str, f64)]]) -> Report {
+        let mut report = Report::default();
+        for round in rounds {
+            report.begin_round();
+            round.iter().for_each(|(name, value)| report.add(&[name], &[*value]));
+        }
+        report
+    }
 
     #[test]
-    fn the_best_counts_and_the_bar_is_told() {
-        let mut report = Report::default();
-        for (call, ask, rate) in [(100.0, 500.0, 7.0), (120.0, 390.0, 9.0)] {
-            report.add(&["raw_call"], &[call]);
-            report.add(&["ask", "durable_turns_per_s"], &[ask, rate]);
-        }
-        let all = wanted(&[]).unwrap();
-        let of = |name: &str| report.number(all.iter().find(|number| number.name == name).unwrap());
-        let ask = of("ask").unwrap();
-        assert_eq!((ask.value, ask.ratio, ask.met), (390.0, Some(3.9), Some(true)));
-        let turns = of("durable_turns_per_s").unwrap();
-        assert_eq!((turns.value, turns.met), (9.0, None));
-        assert!(of("tell").is_none());
+    fn the_best_figure_counts_and_the_best_ratio_of_a_round() {
+        // The best of each, 100 and 450, would be 4.5.
+        let cost = report(&[&[("raw_call", 100.0), ("ask", 500.0)], &[("raw_call", 150.0), ("ask", 450.0)]]);
+        let ask = number(&cost, "ask").unwrap();
+        assert_eq!((ask.value, ask.ratio, ask.met), (450.0, Some(3.0), Some(true)));
+        assert_eq!(number(&cost, "raw_call").unwrap().value, 100.0);
+        // The best of each, 1000 and 390, would be 0.39.
+        let [low, high] = [[1_000.0, 300.0], [800.0, 390.0]]
+            .map(|[raw, skep]| [("raw_store_per_s", raw), ("durable_turns_per_s", skep)]);
+        let turns = number(&report(&[&low, &high]), "durable_turns_per_s").unwrap();
+        assert_eq!((turns.value, turns.ratio, turns.met), (390.0, Some(0.488), Some(true)));
+    }
+
+    #[test]
+    fn a_control_of_another_round_is_none() {
+        let report = report(&[&[("raw_call", 100.0)], &[("ask", 300.0)]]);
+        let ask = number(&report, "ask").unwrap();
+        assert_eq!((ask.ratio, ask.met, ask.factor), (None, None, Some(4.0)));
+        assert!(number(&report, "tell").is_none());
+    }
+
+    #[test]
+    fn a_number_without_a_bar_has_its_ratio() {
+        let restart = number(&report(&[&[("raw_restart_us", 20.0), ("restart_us", 50.0)]]), "restart_us").unwrap();
+        assert_eq!((restart.ratio, restart.factor, restart.bar, restart.met), (Some(2.5), None, None, None));
     }
 }

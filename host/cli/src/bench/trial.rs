@@ -12,8 +12,8 @@ type Sample = fn(&Lab) -> Outcome<Vec<f64>>;
 pub(super) struct Trial {
     names: &'static [&'static str],
     sample: Sample,
-    /// More of it says no more: it is measured once.
-    once: bool,
+    /// It is measured in half of the rounds.
+    half: bool,
 }
 
 impl Trial {
@@ -26,7 +26,7 @@ impl Trial {
     }
 
     pub(super) fn rounds(&self, rounds: u32) -> u32 {
-        if self.once { 1 } else { rounds }
+        if self.half { rounds.div_ceil(2) } else { rounds }
     }
 
     /// One value for each name.
@@ -36,17 +36,18 @@ impl Trial {
 }
 
 const fn trial(names: &'static [&'static str], sample: Sample) -> Trial {
-    Trial { names, sample, once: false }
+    Trial { names, sample, half: false }
 }
 
-const fn once(names: &'static [&'static str], sample: Sample) -> Trial {
-    Trial { names, sample, once: true }
+/// Of memory, which varies less than time and takes a process for each figure.
+const fn half(names: &'static [&'static str], sample: Sample) -> Trial {
+    Trial { names, sample, half: true }
 }
 
 /// All of them, in the order in which a round makes them.
 pub(super) static ALL: [Trial; 18] = [
-    once(&["raw_idle_kib"], idle::raw_idle_kib),
-    once(&["idle_agent_kib"], idle::idle_agent_kib),
+    half(&["raw_idle_kib"], idle::raw_idle_kib),
+    half(&["idle_agent_kib"], idle::idle_agent_kib),
     trial(&["raw_call"], control::raw_call),
     trial(&["ask"], memory::ask),
     trial(&["raw_batch64"], control::raw_batch64),
@@ -74,6 +75,16 @@ mod tests {
     fn every_number_has_one_trial() {
         for number in &number::ALL {
             assert_eq!(ALL.iter().filter(|trial| trial.yields_any(&[number])).count(), 1, "{}", number.name);
+        }
+    }
+
+    #[test]
+    fn a_control_is_measured_right_before_its_number_in_as_many_rounds() {
+        let of = |name: &str| ALL.iter().position(|trial| trial.names.contains(&name)).unwrap();
+        for number in &number::ALL {
+            let Some(control) = number.control else { continue };
+            assert_eq!(of(control) + 1, of(number.name), "{}", number.name);
+            assert_eq!(ALL[of(control)].rounds(9), ALL[of(number.name)].rounds(9), "{}", number.name);
         }
     }
 

@@ -27,6 +27,7 @@ use skep_core::{AgentId, Seq};
 use self::checkpoint::{Checkpointer, Signal};
 use self::read::Readers;
 pub use self::schema::FORMAT;
+pub(crate) use self::schema::PAGE_BYTES;
 use self::write::Writer;
 use crate::histogram::Histogram;
 use crate::store::{Commit, Error, Page, Space, Store, StoredMessage, Write};

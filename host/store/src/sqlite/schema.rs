@@ -12,6 +12,9 @@ use crate::store::Error;
 /// The version of the format that this code writes, and the latest that it reads.
 pub const FORMAT: u32 = 1;
 
+/// The size of a page.
+pub(crate) const PAGE_BYTES: u64 = 4_096;
+
 /// "Skep" in ASCII: what `file` and SQLite's header call the application id.
 const APPLICATION_ID: u32 = 0x536b_6570;
 
@@ -125,7 +128,7 @@ fn is_new(connection: &Connection, file: &Path) -> Result<bool, Error> {
 /// the file ours is one commit.
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
-        "PRAGMA page_size = 4096;
+        "PRAGMA page_size = {PAGE_BYTES};
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          BEGIN IMMEDIATE;

@@ -12,7 +12,7 @@
 //! | `asks` | `{"to", "count", "size", "kind"?: "echo"}` | asks, one after the other | the count, once all are answered |
 //! | `calls` | likewise | calls, all in one turn | the count |
 //! | `next` | an agent's name | `hop` and `durable` go there; the config key `next` does the same | empty |
-//! | `hop` | u32, little endian | 0: counts it as `sink` does; else sends it on, less one | none |
+//! | `hop` | u32, little endian, and any bytes | 0: counts it as `sink` does; else sends it on, less one | none |
 //! | `durable` | likewise | writes 200 bytes of state, then as `hop` | none |
 //! | `put` | any | writes 200 bytes of state | empty |
 //! | `trap` | any | traps | never |

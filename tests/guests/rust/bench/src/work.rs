@@ -96,11 +96,11 @@ impl Bench {
         }
         match self.kind(message.kind) {
             Kind::Sink => self.count(index),
-            Kind::Hop => self.hop(index, &message),
+            Kind::Hop => self.hop(index, message),
             Kind::Durable => {
                 turn::begin(index);
                 self.put();
-                self.pass(&message);
+                self.pass(message);
             }
             Kind::Noop if !message.flags.contains(MessageFlags::ASK) => {}
             Kind::Trap => std::process::abort(),
@@ -163,23 +163,22 @@ impl Bench {
         }
     }
 
-    fn hop(&mut self, index: u32, message: &Message) {
-        if left(message) == 0 {
+    fn hop(&mut self, index: u32, message: Message) {
+        if left(&message) == 0 {
             return self.count(index);
         }
         turn::begin(index);
         self.pass(message);
     }
 
-    /// Sends a number on, less one; begun already.
-    fn pass(&mut self, message: &Message) {
-        match left(message) {
-            0 => {
-                self.counted += 1;
-                self.settle();
-            }
-            left => must(send(self.next, message.kind, &(left - 1).to_le_bytes())),
-        }
+    /// Sends the body on, its number less one; begun already.
+    fn pass(&mut self, mut message: Message) {
+        let Some(left) = left(&message).checked_sub(1) else {
+            self.counted += 1;
+            return self.settle();
+        };
+        message.body[..4].copy_from_slice(&left.to_le_bytes());
+        must(send(self.next, message.kind, &message.body));
     }
 
     fn put(&mut self) {
