@@ -117,9 +117,9 @@ async fn stored_bytes_are_bounded_and_what_is_deleted_makes_room() {
     let put = |key: &str, bytes: usize| json!([{"do": "put", "key": key, "bytes": bytes}]);
     assert_eq!(told(&host, "a", put("one", 40_000)).await, [json!("ok")]);
     let (_, results) =
-        kit::expect(&host, breach("state-bytes-max", 50_000), told(&host, "a", put("two", 40_000))).await;
+        kit::expect(&host, breach("state_bytes_max", 50_000), told(&host, "a", put("two", 40_000))).await;
     let text = results[0].to_string();
-    assert!(text.contains("over the quota") && text.contains("state-bytes-max = 50000 of agent a"), "{text}");
+    assert!(text.contains("over the quota") && text.contains("state_bytes_max = 50000 of agent a"), "{text}");
     told(&host, "a", json!([{"do": "delete", "key": "one"}])).await;
     assert_eq!(told(&host, "a", put("two", 40_000)).await, [json!("ok")]);
     let host = host.again().await;
@@ -164,8 +164,8 @@ async fn timers_are_bounded() {
     let host = with(json!({}), |budget| budget.timers_max = 2).await;
     let timer = |name: &str| json!({"do": "once", "name": name, "ms": 60_000});
     assert_eq!(told(&host, "a", json!([timer("t"), timer("u")])).await, [json!("ok"), json!("ok")]);
-    let (_, results) = kit::expect(&host, breach("timers-max", 2), told(&host, "a", json!([timer("v")]))).await;
-    assert!(results[0].to_string().contains("timers-max = 2 of agent a"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("timers_max", 2), told(&host, "a", json!([timer("v")]))).await;
+    assert!(results[0].to_string().contains("timers_max = 2 of agent a"), "{results:?}");
     told(&host, "a", json!([{"do": "cancel", "name": "t"}])).await;
     assert_eq!(told(&host, "a", json!([timer("v")])).await, [json!("ok")]);
 }
@@ -184,8 +184,8 @@ async fn handles_are_bounded() {
     let ops = json!([{"do": "monitor", "name": "b"}, {"do": "subscribe", "pattern": "x"}]);
     assert_eq!(told(&host, "a", ops).await, [json!("ok"), json!("ok")]);
     let ask = json!([{"do": "ask", "to": "b", "kind": "k"}]);
-    let (_, results) = kit::expect(&host, breach("handles-max", 2), told(&host, "a", ask)).await;
-    assert!(results[0].to_string().contains("handles-max = 2 of agent a"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("handles_max", 2), told(&host, "a", ask)).await;
+    assert!(results[0].to_string().contains("handles_max = 2 of agent a"), "{results:?}");
     assert!(came(&host, "b").await.is_empty());
 }
 
@@ -193,12 +193,12 @@ async fn handles_are_bounded() {
 async fn messages_out_are_bounded_per_second() {
     let host = with(json!({}), |budget| budget.out_messages_per_s_max = 100).await;
     let flood = json!([{"do": "send", "to": "b", "kind": "k", "times": 5_000}]);
-    let (_, results) = kit::expect(&host, breach("out-messages-per-s-max", 100), told(&host, "a", flood)).await;
-    assert!(results[0].to_string().contains("out-messages-per-s-max = 100"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("out_messages_per_s_max", 100), told(&host, "a", flood)).await;
+    assert!(results[0].to_string().contains("out_messages_per_s_max = 100"), "{results:?}");
     let host = with(json!({}), |budget| budget.out_bytes_per_s_max = 10_000).await;
     let flood = json!([{"do": "send", "to": "b", "kind": "k", "bytes": 1_000, "times": 200}]);
-    let (_, results) = kit::expect(&host, breach("out-bytes-per-s-max", 10_000), told(&host, "a", flood)).await;
-    assert!(results[0].to_string().contains("out-bytes-per-s-max = 10000"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("out_bytes_per_s_max", 10_000), told(&host, "a", flood)).await;
+    assert!(results[0].to_string().contains("out_bytes_per_s_max = 10000"), "{results:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

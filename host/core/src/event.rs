@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::exit::ExitReason;
 use crate::id::{AgentId, Digest, Incarnation, MessageId, TurnId};
+use crate::limit::Limit;
 use crate::message::DeadReason;
 use crate::name::Name;
 
@@ -168,10 +169,10 @@ pub enum What {
         /// What was tried.
         what: String,
     },
-    /// A budget was reached.
+    /// A limit was reached.
     LimitReached {
-        /// Which, as in the manifest.
-        limit: &'static str,
+        /// Which.
+        limit: Limit,
         /// Its value.
         value: u64,
     },

@@ -15,7 +15,7 @@ use skep_core::spec::{AgentSpec, Budget, Durability, Shutdown};
 use skep_core::supervision::ChildId;
 use skep_core::timer::Fired;
 use skep_core::turn::Profile;
-use skep_core::{AgentId, Digest, ExitReason, Incarnation, Lineage, Message, Name, TurnId};
+use skep_core::{AgentId, Digest, ExitReason, Incarnation, Limit, Lineage, Message, Name, TurnId};
 use skep_engine::{Component, Instance};
 use tokio::sync::Notify;
 
@@ -83,12 +83,12 @@ impl Rates {
     }
 
     /// Takes one message of this weight, or says which limit is in the way, and its value.
-    pub(crate) fn take_message(&mut self, now_ns: u64, weight_bytes: usize) -> Option<(&'static str, u64)> {
+    pub(crate) fn take_message(&mut self, now_ns: u64, weight_bytes: usize) -> Option<(Limit, u64)> {
         if !self.out_messages.take(now_ns, 1) {
-            return Some(("out-messages-per-s-max", self.out_messages.per_s_max()));
+            return Some((Limit::OutMessagesPerS, self.out_messages.per_s_max()));
         }
         let fits = self.out_bytes.take(now_ns, weight_bytes as u64);
-        (!fits).then(|| ("out-bytes-per-s-max", self.out_bytes.per_s_max()))
+        (!fits).then(|| (Limit::OutBytesPerS, self.out_bytes.per_s_max()))
     }
 
     /// Takes one line; says how many were left out before it. None: it is to be left out too.

@@ -14,8 +14,8 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError,
-    TurnId,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name,
+    SendError, TurnId,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
@@ -90,16 +90,19 @@ impl TurnContext {
         }
     }
 
-    fn denied(&mut self, what: String) -> SendError {
-        let scene = self.scene(None);
-        self.hive.emit(&scene, What::Denied { what: what.clone() });
+    fn denied(&self, what: String) -> SendError {
+        self.hive.emit(&self.scene(None), What::Denied { what: what.clone() });
         SendError::Denied(what)
     }
 
-    fn over(&mut self, limit: &'static str, value: u64) -> SendError {
-        let scene = self.scene(None);
-        self.hive.emit(&scene, What::LimitReached { limit, value });
-        SendError::Limit(format!("{limit} = {value} of agent {}", self.cell.name))
+    fn over(&self, limit: Limit, value: u64) -> SendError {
+        SendError::Limit(self.breach(limit, value))
+    }
+
+    /// Tells operators of a breach; the text is for the guest.
+    fn breach(&self, limit: Limit, value: u64) -> String {
+        self.hive.emit(&self.scene(None), What::LimitReached { limit, value });
+        format!("{limit} = {value} of agent {}", self.cell.name)
     }
 
     /// A turn has ended well: gives back room that it did not use.
@@ -139,7 +142,7 @@ impl TurnContext {
             + self.cell.mind.lock().asks.open_count() as u64
             + u64::from(self.handles);
         if held >= u64::from(max) {
-            return Err(self.over("handles-max", max.into()));
+            return Err(self.over(Limit::Handles, max.into()));
         }
         self.handles += 1;
         Ok(())
@@ -286,23 +289,17 @@ impl TurnHost for TurnContext {
         let stored = i64::try_from(self.cell.mind.lock().state.bytes).unwrap_or(i64::MAX);
         let after = stored.saturating_add(self.put_bytes).saturating_add(change_bytes);
         if change_bytes > 0 && after > i64::try_from(max).unwrap_or(i64::MAX) {
-            let scene = self.scene(None);
-            self.hive.emit(&scene, What::LimitReached { limit: "state-bytes-max", value: max });
-            return Err(format!("state-bytes-max = {max} of agent {}", self.cell.name));
+            return Err(self.breach(Limit::StateBytes, max));
         }
         self.put_bytes = self.put_bytes.saturating_add(change_bytes);
         Ok(())
     }
 
     fn may_subscribe(&self, pattern: &str) -> Result<(), SendError> {
-        self.granted.may_subscribe(pattern).map_err(|what| {
-            self.hive.emit(&self.scene(None), What::Denied { what: what.clone() });
-            SendError::Denied(what)
-        })?;
+        self.granted.may_subscribe(pattern).map_err(|what| self.denied(what))?;
         let max = self.cell.spec.budget.handles_max;
         if self.hive.bus.count(self.cell.id) >= max as usize {
-            self.hive.emit(&self.scene(None), What::LimitReached { limit: "handles-max", value: max.into() });
-            return Err(SendError::Limit(format!("handles-max = {max} of agent {}", self.cell.name)));
+            return Err(self.over(Limit::Handles, max.into()));
         }
         Ok(())
     }
@@ -314,7 +311,7 @@ impl TurnHost for TurnContext {
         }
         let max = self.cell.spec.budget.timers_max;
         if self.hive.alarms.count(self.cell.id) + self.timers >= max {
-            return Err(self.over("timers-max", max.into()));
+            return Err(self.over(Limit::Timers, max.into()));
         }
         self.timers += 1;
         Ok(())

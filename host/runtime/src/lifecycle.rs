@@ -230,7 +230,7 @@ pub(crate) fn ended_alone(instance: &mut Running, left: Left) -> Result<Turn, (T
             Ok(_) => return Ok(ended.turn),
             Err(failure) => return Err((ended.turn, start_failed(failure))),
         },
-        Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}")),
+        Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn_wall_ms_max = {limit_ms}")),
         Left::Cancelled => ExitReason::Shutdown,
         Left::Panicked => ExitReason::StartFailed("the host panicked inside the sandbox".to_owned()),
     };

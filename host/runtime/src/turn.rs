@@ -140,7 +140,7 @@ fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
         Left::Ended(ended) => ended_by_itself(hive, cell, instance, began, ended),
         Left::WallTime(limit_ms) => {
             let turn = instance.abandon().unwrap_or_default();
-            let detail = format!("over turn-wall-ms-max = {limit_ms}");
+            let detail = format!("over turn_wall_ms_max = {limit_ms}");
             failed(hive, cell, began, turn, "wall-time", detail);
         }
         Left::Panicked => {

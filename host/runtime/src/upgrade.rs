@@ -118,7 +118,7 @@ fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left,
                 return Err(format!("{what}: {failure}"));
             }
         },
-        Left::WallTime(limit_ms) => format!("{what}: over turn-wall-ms-max = {limit_ms}"),
+        Left::WallTime(limit_ms) => format!("{what}: over turn_wall_ms_max = {limit_ms}"),
         Left::Cancelled => format!("{what} was cancelled"),
         Left::Panicked => format!("{what}: the host panicked inside the sandbox"),
     };
