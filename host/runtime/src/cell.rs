@@ -24,6 +24,10 @@ use crate::context::TurnContext;
 use crate::events::Scene;
 use crate::state::StateBook;
 
+/// Events in a second of what a guest can bring about in a loop: enough to see what is wrong, and too few to push out
+/// everything else that is kept.
+pub(crate) const NOTICES_PER_S_MAX: u64 = 16;
+
 /// Who asked for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parent {
@@ -71,6 +75,17 @@ pub(crate) struct Rates {
     out_messages: Bucket,
     out_bytes: Bucket,
     log_lines: Bucket,
+    notices: Bucket,
+}
+
+/// What becomes of a line of a log.
+pub(crate) enum Line {
+    /// It is written, and so many before it were left out.
+    Written { left_out: u64 },
+    /// It is left out: the first one over this rate.
+    OverRate(u64),
+    /// It is left out too.
+    LeftOut,
 }
 
 impl Rates {
@@ -79,6 +94,7 @@ impl Rates {
             out_messages: Bucket::new(budget.out_messages_per_s_max.into()),
             out_bytes: Bucket::new(budget.out_bytes_per_s_max),
             log_lines: Bucket::new(budget.log_lines_per_s_max.into()),
+            notices: Bucket::new(NOTICES_PER_S_MAX),
         }
     }
 
@@ -91,9 +107,17 @@ impl Rates {
         (!fits).then(|| (Limit::OutBytesPerS, self.out_bytes.per_s_max()))
     }
 
-    /// Takes one line; says how many were left out before it. None: it is to be left out too.
-    pub(crate) fn take_line(&mut self, now_ns: u64) -> Option<u64> {
-        self.log_lines.take(now_ns, 1).then(|| self.log_lines.take_suppressed())
+    /// Takes one line, if there is one.
+    pub(crate) fn take_line(&mut self, now_ns: u64) -> Line {
+        if self.log_lines.take(now_ns, 1) {
+            return Line::Written { left_out: self.log_lines.take_suppressed() };
+        }
+        if self.log_lines.suppressed() == 1 { Line::OverRate(self.log_lines.per_s_max()) } else { Line::LeftOut }
+    }
+
+    /// Takes one event of what a guest can bring about in a loop.
+    pub(crate) fn take_notice(&mut self, now_ns: u64) -> bool {
+        self.notices.take(now_ns, 1)
     }
 }
 

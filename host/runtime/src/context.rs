@@ -20,11 +20,12 @@ use skep_core::{
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Line};
 use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
-use crate::targets::{Targets, reserve_at, wait_at};
+use crate::targets::{Targets, full, reserve_at, wait_at};
+use crate::turn::Left;
 
 /// See the module.
 pub(crate) struct TurnContext {
@@ -90,8 +91,13 @@ impl TurnContext {
         }
     }
 
+    /// What the guest can bring about in a loop.
+    fn notice(&self, what: What) {
+        self.hive.notice(&self.cell, &self.scene(None), what);
+    }
+
     fn denied(&self, what: String) -> SendError {
-        self.hive.emit(&self.scene(None), What::Denied { what: what.clone() });
+        self.notice(What::Denied { what: what.clone() });
         SendError::Denied(what)
     }
 
@@ -101,8 +107,15 @@ impl TurnContext {
 
     /// Tells operators of a breach; the text is for the guest.
     fn breach(&self, limit: Limit, value: u64) -> String {
-        self.hive.emit(&self.scene(None), What::LimitReached { limit, value });
+        self.notice(What::LimitReached { limit, value });
         format!("{limit} = {value} of agent {}", self.cell.name)
+    }
+
+    /// Tells operators of a turn that was ended at a budget of time.
+    pub(crate) fn tell_overtime(&self, left: &Left) {
+        if let Some((limit, value)) = left.overtime() {
+            self.notice(What::LimitReached { limit, value });
+        }
     }
 
     /// A turn has ended well: gives back room that it did not use.
@@ -218,15 +231,18 @@ impl TurnHost for TurnContext {
         weight_bytes: usize,
         ask: bool,
     ) -> Result<(), SendError> {
-        let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(channel).when_full else {
-            return Err(SendError::Full);
-        };
-        if to == self.cell.id {
-            return Err(SendError::Full);
-        }
         self.know(to, channel)?;
         let target = self.targets.cell(to).ok_or(SendError::Absent)?;
-        wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await?;
+        let waited = match Policy::of(channel).when_full {
+            WhenFull::WaitThenReject { wait_ms_max } if to != self.cell.id => {
+                wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await
+            }
+            _ => Err(SendError::Full),
+        };
+        if waited == Err(SendError::Full) {
+            full(&self.hive, &target, None, weight_bytes);
+        }
+        waited?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
         }
@@ -245,7 +261,10 @@ impl TurnHost for TurnContext {
             let Some(cell) = self.hive.cell(agent) else { continue };
             match reserve_at(&cell, Channel::Events, weight_bytes) {
                 Ok(true) => reached.push(agent),
-                Ok(false) => self.hive.emit_of(&cell, What::MessageDropped { reason: "subscriber-full" }),
+                Ok(false) => {
+                    self.hive.notice(&cell, &cell.scene(), What::MessageDropped { reason: "subscriber-full" });
+                    full(&self.hive, &cell, None, weight_bytes);
+                }
                 Err(_) => {}
             }
         }
@@ -361,10 +380,16 @@ impl TurnHost for TurnContext {
         }
         if matches!(what, What::Log { .. } | What::Custom { .. }) {
             let now = self.hive.clock.monotonic_ns();
-            let Some(lines) = self.cell.rates.lock().take_line(now) else { return };
-            if lines > 0 {
-                self.hive.emit(&self.scene(cause), What::LogSuppressed { lines });
+            let line = self.cell.rates.lock().take_line(now);
+            match line {
+                Line::Written { left_out: 0 } => {}
+                Line::Written { left_out: lines } => self.hive.emit(&self.scene(cause), What::LogSuppressed { lines }),
+                Line::OverRate(rate) => return drop(self.breach(Limit::LogLinesPerS, rate)),
+                Line::LeftOut => return,
             }
+        }
+        if matches!(what, What::LimitReached { .. }) {
+            return self.notice(what);
         }
         self.hive.emit(&self.scene(cause), what);
     }
@@ -380,7 +405,7 @@ impl TurnHost for TurnContext {
             mind.degraded = matches!(health, Health::Degraded(_)).then(|| reason.clone());
             mind.failing = matches!(health, Health::Failing(_)).then(|| reason.clone());
         }
-        self.hive.emit(&self.scene(None), What::Health { status, reason });
+        self.notice(What::Health { status, reason });
     }
 }
 

@@ -115,7 +115,8 @@ impl Events {
         recent.push_back(event);
     }
 
-    fn count(&self, what: &What) {
+    /// Counts what has happened, whoever is told of it.
+    pub(crate) fn count(&self, what: &What) {
         let key = match what {
             What::TurnCommitted { .. } | What::Metric { .. } | What::Span { .. } => return,
             What::DeadLetter { reason, .. } => format!("message.dead-letter.{}", reason.word()),

@@ -75,6 +75,15 @@ impl Hive {
         self.events.emit(scene, what);
     }
 
+    /// As `emit`, of what a guest can bring about in a loop: what is over the agent's rate is only counted.
+    pub(crate) fn notice(&self, cell: &Cell, scene: &Scene, what: What) {
+        if cell.rates.lock().take_notice(self.clock.monotonic_ns()) {
+            self.emit(scene, what);
+        } else {
+            self.events.count(&what);
+        }
+    }
+
     /// An event of an agent that is not of a turn.
     pub(crate) fn emit_of(&self, cell: &Cell, what: What) {
         self.events.emit(&cell.scene(), what);

@@ -225,6 +225,7 @@ pub(crate) async fn start_turn(
 
 /// How a turn without messages ended: well, or why not and what is left of it.
 pub(crate) fn ended_alone(instance: &mut Running, left: Left) -> Result<Turn, (Turn, ExitReason)> {
+    instance.host().tell_overtime(&left);
     let reason = match left {
         Left::Ended(ended) => match ended.outcome {
             Ok(_) => return Ok(ended.turn),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
-use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, TurnId};
+use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Limit, TurnId};
 use skep_engine::{Ended, Failure, Instance};
 
 use crate::cell::Cell;
@@ -131,11 +131,23 @@ async fn wall_time(limit_ms: u32) {
     tokio::time::sleep(Duration::from_millis(limit_ms.into())).await;
 }
 
+impl Left {
+    /// The budget of time at which it was ended.
+    pub(crate) fn overtime(&self) -> Option<(Limit, u64)> {
+        match self {
+            Self::WallTime(ms) => Some((Limit::TurnWallMs, (*ms).into())),
+            Self::Ended(Ended { outcome: Err(Failure::Deadline { ms }), .. }) => Some((Limit::TurnCpuMs, (*ms).into())),
+            _ => None,
+        }
+    }
+}
+
 fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
     let (mut instance, left) = match came {
         Ok(came) => came,
         Err((batch, reason)) => return not_entered(hive, cell, began, batch, reason),
     };
+    instance.host().tell_overtime(&left);
     match left {
         Left::Ended(ended) => ended_by_itself(hive, cell, instance, began, ended),
         Left::WallTime(limit_ms) => {

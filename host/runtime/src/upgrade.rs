@@ -110,6 +110,7 @@ async fn migrate(
 }
 
 fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left, what: &str) -> Result<Turn, String> {
+    instance.host().tell_overtime(&left);
     let why = match left {
         Left::Ended(ended) => match ended.outcome {
             Ok(_) => return Ok(ended.turn),
