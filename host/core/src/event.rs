@@ -139,6 +139,16 @@ pub enum What {
         detail: String,
         /// Messages in its batch.
         batch: u32,
+        /// Lines that it had written into the log: they are out, and count for nothing.
+        lines: u32,
+    },
+    /// A turn was undone through no fault of its messages, which come again: its commit failed, or it was given up for a
+    /// stop or a swap.
+    TurnUndone {
+        /// Messages in its batch.
+        batch: u32,
+        /// Lines that it had written into the log: they are out, and count for nothing.
+        lines: u32,
     },
     /// A message was refused by its agent.
     MessageRefused {
@@ -222,7 +232,7 @@ pub enum What {
         text: Arc<str>,
         /// Its fields.
         fields: Vec<(String, String)>,
-        /// The turn that wrote it was undone.
+        /// The turn that wrote it has failed or was undone. Only of those that are kept: it is not known when it is written.
         undone: bool,
     },
     /// Lines over the budget that were left out.
@@ -277,6 +287,7 @@ impl What {
             Self::SupervisorEnded { .. } => "supervisor.ended",
             Self::TurnCommitted { .. } => "turn.committed",
             Self::TurnFailed { .. } => "turn.failed",
+            Self::TurnUndone { .. } => "turn.undone",
             Self::MessageRefused { .. } => "message.refused",
             Self::MessageRedelivered { .. } => "message.redelivered",
             Self::DeadLetter { .. } => "message.dead-letter",
@@ -334,8 +345,14 @@ impl What {
             Self::TurnCommitted { handled, effects } => {
                 vec![("handled", Value::Number((*handled).into())), ("effects", Value::Number((*effects).into()))]
             }
-            Self::TurnFailed { kind, detail, batch } => {
-                vec![("kind", text(kind)), ("detail", text(detail)), ("batch", Value::Number((*batch).into()))]
+            Self::TurnFailed { kind, detail, batch, lines } => vec![
+                ("kind", text(kind)),
+                ("detail", text(detail)),
+                ("batch", Value::Number((*batch).into())),
+                ("lines", Value::Number((*lines).into())),
+            ],
+            Self::TurnUndone { batch, lines } => {
+                vec![("batch", Value::Number((*batch).into())), ("lines", Value::Number((*lines).into()))]
             }
             Self::MessageRefused { why } => vec![("why", text(why))],
             Self::MessageRedelivered { message, attempt } => {

@@ -14,8 +14,7 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name,
-    SendError, TurnId,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name, SendError,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
@@ -25,13 +24,14 @@ use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
 use crate::targets::{Targets, full, reserve_at, wait_at};
-use crate::turn::Left;
+use crate::turn::{Began, Left};
 
 /// See the module.
 pub(crate) struct TurnContext {
     pub(crate) hive: Arc<Hive>,
     pub(crate) cell: Arc<Cell>,
-    pub(crate) turn: TurnId,
+    /// The running turn.
+    pub(crate) began: Began,
     pub(crate) incarnation: Incarnation,
     /// Asks of the running batch: their replies are owed.
     pub(crate) asked: Vec<MessageId>,
@@ -44,7 +44,6 @@ pub(crate) struct TurnContext {
     targets: Targets,
     /// Whether what it reads of the store is kept in memory for the turns after it.
     pub(crate) remembers: bool,
-    began_ns: u64,
     /// Read once a turn; again where it matters.
     now_ns: u64,
 }
@@ -55,7 +54,7 @@ impl TurnContext {
             granted: cell.granted.clone(),
             hive,
             cell,
-            turn: TurnId(0),
+            began: Began::default(),
             incarnation,
             asked: Vec::new(),
             put_bytes: 0,
@@ -63,15 +62,13 @@ impl TurnContext {
             timers: 0,
             targets: Targets::default(),
             remembers: true,
-            began_ns: 0,
             now_ns: 0,
         }
     }
 
     /// A turn begins.
-    pub(crate) fn prepare(&mut self, turn: TurnId, now_ns: u64, batch: &[BoxedMessage]) {
-        self.turn = turn;
-        (self.began_ns, self.now_ns) = (now_ns, now_ns);
+    pub(crate) fn prepare(&mut self, began: Began, batch: &[BoxedMessage]) {
+        (self.began, self.now_ns) = (began, began.monotonic_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
         self.put_bytes = 0;
@@ -84,7 +81,7 @@ impl TurnContext {
         Scene {
             agent: Some(self.cell.reference()),
             incarnation: self.incarnation,
-            turn: Some(self.turn),
+            turn: Some(self.began.turn),
             cause,
             correlation: cause,
             duration_ns: None,
@@ -116,6 +113,11 @@ impl TurnContext {
         if let Some((limit, value)) = left.overtime() {
             self.notice(What::LimitReached { limit, value });
         }
+    }
+
+    /// Nothing of the turn stands, though it ended no batch.
+    pub(crate) fn forsaken(&self) {
+        self.hive.mark_undone(&self.cell, self.began);
     }
 
     /// A turn has ended well: gives back room that it did not use.
@@ -184,7 +186,7 @@ impl TurnHost for TurnContext {
     }
 
     fn began_ns(&self) -> u64 {
-        self.began_ns
+        self.began.monotonic_ns
     }
 
     fn wall_ns(&self) -> u64 {
@@ -388,6 +390,7 @@ impl TurnHost for TurnContext {
                 Line::LeftOut => return,
             }
         }
+        self.began.lines += u32::from(matches!(what, What::Log { .. }));
         if matches!(what, What::LimitReached { .. }) {
             return self.notice(what);
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use skep_core::clock::Clock;
 use skep_core::event::{AgentRef, Event, Severity, Value, What};
-use skep_core::{Incarnation, MessageId, Name, TurnId};
+use skep_core::{AgentId, Incarnation, MessageId, Name, TurnId};
 use tokio::sync::broadcast;
 
 use crate::view::EventStream;
@@ -113,6 +113,23 @@ impl Events {
             recent.pop_front();
         }
         recent.push_back(event);
+    }
+
+    /// What a turn has logged is kept, and marked: it has failed or was undone. `lines` is how many there are at most.
+    pub(crate) fn mark_undone(&self, agent: AgentId, turn: TurnId, mut lines: u32) {
+        for event in self.recent.lock().iter_mut().rev() {
+            if lines == 0 {
+                return;
+            }
+            let is_of_turn = event.turn == Some(turn) && event.agent.as_ref().is_some_and(|of| of.id == agent);
+            if is_of_turn
+                && matches!(event.what, What::Log { .. })
+                && let What::Log { undone, .. } = &mut Arc::make_mut(event).what
+            {
+                *undone = true;
+                lines -= 1;
+            }
+        }
     }
 
     /// Counts what has happened, whoever is told of it.

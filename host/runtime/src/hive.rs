@@ -28,6 +28,7 @@ use crate::events::{Events, Scene};
 use crate::outside::Outside;
 use crate::scheduler::Scheduler;
 use crate::supervise::Supervision;
+use crate::turn::Began;
 
 /// See the module.
 pub(crate) struct Hive {
@@ -87,6 +88,13 @@ impl Hive {
     /// An event of an agent that is not of a turn.
     pub(crate) fn emit_of(&self, cell: &Cell, what: What) {
         self.events.emit(&cell.scene(), what);
+    }
+
+    /// A turn has failed or was undone: what it has logged says so.
+    pub(crate) fn mark_undone(&self, cell: &Cell, began: Began) {
+        if began.lines > 0 {
+            self.events.mark_undone(cell.id, began.turn, began.lines);
+        }
     }
 
     /// Puts an agent into the queue of runnable agents, if it has something to do.

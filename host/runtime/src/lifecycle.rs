@@ -198,17 +198,13 @@ pub(crate) async fn start_turn(
     digest: Digest,
     why: StartReason,
 ) -> Result<(), ExitReason> {
-    let began = Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    };
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = start_cause(hive, cell, &why);
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, why)).await;
     instance.host_mut().settle();
+    let began = instance.host().began;
     let started = match ended_alone(instance, left) {
         Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell, digest)).await,
         Err((turn, reason)) => {
@@ -229,13 +225,18 @@ pub(crate) fn ended_alone(instance: &mut Running, left: Left) -> Result<Turn, (T
     let reason = match left {
         Left::Ended(ended) => match ended.outcome {
             Ok(_) => return Ok(ended.turn),
-            Err(failure) => return Err((ended.turn, start_failed(failure))),
+            Err(failure) => {
+                instance.host().forsaken();
+                return Err((ended.turn, start_failed(failure)));
+            }
         },
         Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn_wall_ms_max = {limit_ms}")),
         Left::Cancelled => ExitReason::Shutdown,
         Left::Panicked => ExitReason::StartFailed("the host panicked inside the sandbox".to_owned()),
     };
-    Err((instance.abandon().unwrap_or_default(), reason))
+    let turn = instance.abandon().unwrap_or_default();
+    instance.host().forsaken();
+    Err((turn, reason))
 }
 
 /// The same for a durable agent's only `fresh`, another one for every other start.
@@ -294,6 +295,7 @@ pub(crate) async fn commit_alone(
         };
         if let Some(reason) = failed {
             cell.mind.lock().state.undo();
+            hive.mark_undone(cell, began);
             crate::release::retract(hive, cell, release.out, &[]);
             return Err(reason);
         }
@@ -365,16 +367,13 @@ fn give_up_turn(cell: &Cell) {
 
 /// Best effort: what `stop` does counts only if it ends well.
 async fn stop_turn(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, reason: &ExitReason) {
-    let began = Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    };
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let left = enter(cell, instance.stop(turn, reason)).await;
-    match ended_alone(instance, left) {
+    let ended = ended_alone(instance, left);
+    let began = instance.host().began;
+    match ended {
         // A commit that fails here leaves nothing behind; the agent ends all the same.
         Ok(turn) => drop(commit_alone(hive, cell, began, turn, Vec::new()).await),
         Err((turn, _)) => crate::turn::forsake(hive, cell, turn),

@@ -26,13 +26,27 @@ const SPINNER_NS: u64 = 1_000_000;
 
 pub(crate) type Running = Box<Instance<TurnContext>>;
 
-/// What is known of a turn from its beginning.
-#[derive(Clone, Copy)]
+/// What is known of a turn from its beginning, and while it runs.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Began {
     pub(crate) turn: TurnId,
     /// The cell's count of undoings then: if it has changed, the turn is void.
     pub(crate) undoings: u32,
     pub(crate) monotonic_ns: u64,
+    /// Lines of the log that its guest has written so far.
+    pub(crate) lines: u32,
+}
+
+impl Began {
+    /// A turn begins now.
+    pub(crate) fn now(hive: &Hive, cell: &Cell) -> Self {
+        Self {
+            turn: cell.next_turn(),
+            undoings: cell.undoings.load(Ordering::Acquire),
+            monotonic_ns: hive.clock.monotonic_ns(),
+            lines: 0,
+        }
+    }
 }
 
 /// How the guest was left.
@@ -64,7 +78,7 @@ pub(crate) fn run(hive: &Arc<Hive>, cell: &Arc<Cell>) {
     if is_roomy {
         cell.room.ring();
     }
-    let began = Began { turn: cell.next_turn(), undoings, monotonic_ns: hive.clock.monotonic_ns() };
+    let began = Began { undoings, ..Began::now(hive, cell) };
     let instance = cell.instance.lock().take();
     let mut inside: Inside = match instance {
         Some(instance) => Box::pin(over(cell.clone(), instance, began, batch)),
@@ -95,7 +109,7 @@ async fn revived(hive: Arc<Hive>, cell: Arc<Cell>, began: Began, batch: Vec<Boxe
 
 /// The guest goes over a batch.
 async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, batch: Vec<BoxedMessage>) -> Came {
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &batch);
+    instance.host_mut().prepare(began, &batch);
     let turn = Turn::over(batch, instance.batch_max() == 1);
     let left = enter(&cell, instance.handle(turn)).await;
     Ok((instance, left))
@@ -148,26 +162,27 @@ fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
         Err((batch, reason)) => return not_entered(hive, cell, began, batch, reason),
     };
     instance.host().tell_overtime(&left);
+    if let Left::Ended(ended) = left {
+        return ended_by_itself(hive, cell, instance, ended);
+    }
+    let turn = instance.abandon().unwrap_or_default();
+    let began = instance.host().began;
+    drop(instance);
     match left {
-        Left::Ended(ended) => ended_by_itself(hive, cell, instance, began, ended),
         Left::WallTime(limit_ms) => {
-            let turn = instance.abandon().unwrap_or_default();
             let detail = format!("over turn_wall_ms_max = {limit_ms}");
             failed(hive, cell, began, turn, "wall-time", detail);
         }
         Left::Panicked => {
-            let turn = instance.abandon().unwrap_or_default();
             let detail = "the host panicked inside the sandbox".to_owned();
             failed(hive, cell, began, turn, "host-panic", detail);
         }
-        Left::Cancelled => {
-            let turn = instance.abandon().unwrap_or_default();
-            undone(hive, cell, began, turn);
-        }
+        Left::Ended(_) | Left::Cancelled => undone(hive, cell, began, turn),
     }
 }
 
-fn ended_by_itself(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: Began, ended: Ended) {
+fn ended_by_itself(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, ended: Ended) {
+    let began = instance.host().began;
     let failure = match ended.outcome {
         Ok(handled) => match ended.turn.seal(handled) {
             Ok(sealed) => return succeeded(hive, cell, instance, began, sealed),
@@ -301,8 +316,9 @@ fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'
     let mut scene = cell.scene();
     (scene.turn, scene.cause) = (Some(began.turn), cause);
     scene.duration_ns = Some(hive.clock.monotonic_ns().saturating_sub(began.monotonic_ns));
+    hive.mark_undone(cell, began);
     let count = batch.len() as u32;
-    hive.emit(&scene, What::TurnFailed { kind, detail: detail.clone(), batch: count });
+    hive.emit(&scene, What::TurnFailed { kind, detail: detail.clone(), batch: count, lines: began.lines });
     // Earlier turns may still wait for their commit; what follows from the failure must come after them.
     let after = {
         let mut mind = cell.mind.lock();
@@ -344,6 +360,10 @@ pub(crate) fn come_again(
     was_running: bool,
 ) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    hive.mark_undone(cell, began);
+    let mut scene = cell.scene();
+    scene.turn = Some(began.turn);
+    hive.emit(&scene, What::TurnUndone { batch: batch.len() as u32, lines: began.lines });
     let orphans = {
         let mut mind = cell.mind.lock();
         mind.agent.turn_undone(began.turn, batch, was_running);

@@ -1,7 +1,6 @@
 //! Brings an agent's state to another version of its plugin: `migrate` and `start` in a fresh instance, for one commit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use skep_core::turn::Turn;
 use skep_core::{Digest, MessageId};
@@ -29,6 +28,8 @@ impl Upgraded {
     /// The commit did not happen: the state is what it was.
     pub(crate) fn take_back(self, hive: &Arc<Hive>, cell: &Arc<Cell>) {
         cell.mind.lock().state.restore(self.before);
+        hive.mark_undone(cell, self.migrate.began);
+        hive.mark_undone(cell, self.start.began);
         crate::release::retract(hive, cell, self.migrate.out, &[]);
         crate::release::retract(hive, cell, self.start.out, &[]);
     }
@@ -44,7 +45,9 @@ pub(crate) async fn rehearse(
     let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
     // The agent works meanwhile, so what is read here may be old by the time it is known.
     instance.host_mut().remembers = false;
-    migrate(hive, cell, &mut instance, from).await.map(|_| ())
+    migrate(hive, cell, &mut instance, from).await?;
+    instance.host().forsaken();
+    Ok(())
 }
 
 /// The agent is quiet and nothing of it runs. The state in memory is the new one from here on, until `take_back`.
@@ -73,8 +76,7 @@ pub(crate) async fn upgrade(
 async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: Digest) -> Result<(Plan, Plan), String> {
     let (began, turn) = migrate(hive, cell, instance, from).await?;
     let migrated = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
-    let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = format!("{:016x} {} {}", cell.lineage.0, from, hive.clock.wall_ns());
     let cause = MessageId::of_text("start upgraded", &cause);
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
@@ -83,13 +85,17 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     instance.host_mut().settle();
     hive.calls.close(hive, cause);
     let started = match ended(hive, cell, instance, left, "start") {
-        Ok(turn) => crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string()),
+        Ok(turn) => {
+            crate::lifecycle::seal_alone(hive, cell, instance.host().began, turn).map_err(|reason| reason.to_string())
+        }
         Err(why) => Err(why),
     };
     match started {
         Ok(started) => Ok((migrated, started)),
         Err(why) => {
-            crate::release::retract(hive, cell, migrated.into_release().out, &[]);
+            let migrated = migrated.into_release();
+            hive.mark_undone(cell, migrated.began);
+            crate::release::retract(hive, cell, migrated.out, &[]);
             Err(why)
         }
     }
@@ -101,12 +107,12 @@ async fn migrate(
     instance: &mut Running,
     from: Digest,
 ) -> Result<(Began, Turn), String> {
-    let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     // Without a cause: it may read and write, but not send.
     let turn = Turn::alone(None, hive.clock.wall_ns());
     let left = enter(cell, instance.migrate(turn, from)).await;
-    Ok((began, ended(hive, cell, instance, left, "migrate")?))
+    let turn = ended(hive, cell, instance, left, "migrate")?;
+    Ok((instance.host().began, turn))
 }
 
 fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left, what: &str) -> Result<Turn, String> {
@@ -116,6 +122,7 @@ fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left,
             Ok(_) => return Ok(ended.turn),
             Err(failure) => {
                 crate::turn::forsake(hive, cell, ended.turn);
+                instance.host().forsaken();
                 return Err(format!("{what}: {failure}"));
             }
         },
@@ -124,13 +131,6 @@ fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left,
         Left::Panicked => format!("{what}: the host panicked inside the sandbox"),
     };
     crate::turn::forsake(hive, cell, instance.abandon().unwrap_or_default());
+    instance.host().forsaken();
     Err(why)
-}
-
-fn begin(hive: &Hive, cell: &Cell) -> Began {
-    Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 33] = [
+pub(crate) const NAMES: [&str; 34] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -23,6 +23,7 @@ pub(crate) const NAMES: [&str; 33] = [
     "supervisor.ended",
     "turn.committed",
     "turn.failed",
+    "turn.undone",
     "message.refused",
     "message.redelivered",
     "message.dead-letter",
