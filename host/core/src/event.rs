@@ -28,7 +28,7 @@ pub struct Event {
     pub incarnation: Incarnation,
     /// Its turn.
     pub turn: Option<TurnId>,
-    /// The ask or the trace that it belongs to.
+    /// The ask or the trace that it belongs to: that of the cause's [`crate::Origin`].
     pub correlation: Option<MessageId>,
     /// What happened.
     pub what: What,

@@ -31,5 +31,5 @@ pub use bytes::Bytes;
 pub use exit::ExitReason;
 pub use id::{AgentId, Digest, IdMap, Incarnation, Lineage, MessageId, Seq, TurnId};
 pub use limit::Limit;
-pub use message::{AskFailure, BoxedMessage, Channel, Class, DeadReason, Message, Rare, Refusal, SendError};
+pub use message::{AskFailure, BoxedMessage, Channel, Class, DeadReason, Message, Origin, Rare, Refusal, SendError};
 pub use name::Name;

@@ -23,6 +23,7 @@ use crate::bell::Bell;
 use crate::context::TurnContext;
 use crate::events::Scene;
 use crate::state::StateBook;
+use crate::turn::Began;
 
 /// Events in a second of what a guest can bring about in a loop: enough to see what is wrong, and too few to push out
 /// everything else that is kept.
@@ -261,6 +262,17 @@ impl Cell {
     /// For events that are not of a turn.
     pub(crate) fn scene(&self) -> Scene {
         Scene { agent: Some(self.reference()), incarnation: self.mind.lock().incarnation, ..Scene::default() }
+    }
+
+    /// For events of a turn.
+    pub(crate) fn scene_of(&self, began: Began) -> Scene {
+        Scene {
+            agent: Some(self.reference()),
+            incarnation: began.incarnation,
+            turn: Some(began.turn),
+            ..Scene::default()
+        }
+        .because(began.origin)
     }
 
     /// The number of the next turn.

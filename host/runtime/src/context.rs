@@ -14,7 +14,8 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name, SendError,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name, Origin,
+    SendError,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
@@ -68,7 +69,7 @@ impl TurnContext {
 
     /// A turn begins.
     pub(crate) fn prepare(&mut self, began: Began, batch: &[BoxedMessage]) {
-        (self.began, self.now_ns) = (began, began.monotonic_ns);
+        (self.began, self.now_ns) = (Began { incarnation: self.incarnation, ..began }, began.monotonic_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
         self.put_bytes = 0;
@@ -77,20 +78,13 @@ impl TurnContext {
     }
 
     /// For events of the running turn.
-    pub(crate) fn scene(&self, cause: Option<MessageId>) -> Scene {
-        Scene {
-            agent: Some(self.cell.reference()),
-            incarnation: self.incarnation,
-            turn: Some(self.began.turn),
-            cause,
-            correlation: cause,
-            duration_ns: None,
-        }
+    fn scene(&self) -> Scene {
+        self.cell.scene_of(self.began)
     }
 
     /// What the guest can bring about in a loop.
     fn notice(&self, what: What) {
-        self.hive.notice(&self.cell, &self.scene(None), what);
+        self.hive.notice(&self.cell, &self.scene(), what);
     }
 
     fn denied(&self, what: String) -> SendError {
@@ -242,7 +236,7 @@ impl TurnHost for TurnContext {
             _ => Err(SendError::Full),
         };
         if waited == Err(SendError::Full) {
-            full(&self.hive, &target, None, weight_bytes);
+            full(&self.hive, &target, self.began.origin, weight_bytes);
         }
         waited?;
         if ask {
@@ -264,8 +258,9 @@ impl TurnHost for TurnContext {
             match reserve_at(&cell, Channel::Events, weight_bytes) {
                 Ok(true) => reached.push(agent),
                 Ok(false) => {
-                    self.hive.notice(&cell, &cell.scene(), What::MessageDropped { reason: "subscriber-full" });
-                    full(&self.hive, &cell, None, weight_bytes);
+                    let scene = cell.scene().because(self.began.origin);
+                    self.hive.notice(&cell, &scene, What::MessageDropped { reason: "subscriber-full" });
+                    full(&self.hive, &cell, self.began.origin, weight_bytes);
                 }
                 Err(_) => {}
             }
@@ -376,7 +371,11 @@ impl TurnHost for TurnContext {
         }
     }
 
-    fn event(&mut self, cause: Option<MessageId>, what: What) {
+    fn begun(&mut self, origin: Option<Origin>) {
+        self.began.origin = origin;
+    }
+
+    fn event(&mut self, what: What) {
         if !self.hive.events.wanted(what.severity()) && what.severity() == Severity::Debug {
             return;
         }
@@ -385,7 +384,7 @@ impl TurnHost for TurnContext {
             let line = self.cell.rates.lock().take_line(now);
             match line {
                 Line::Written { left_out: 0 } => {}
-                Line::Written { left_out: lines } => self.hive.emit(&self.scene(cause), What::LogSuppressed { lines }),
+                Line::Written { left_out: lines } => self.hive.emit(&self.scene(), What::LogSuppressed { lines }),
                 Line::OverRate(rate) => return drop(self.breach(Limit::LogLinesPerS, rate)),
                 Line::LeftOut => return,
             }
@@ -394,7 +393,7 @@ impl TurnHost for TurnContext {
         if matches!(what, What::LimitReached { .. }) {
             return self.notice(what);
         }
-        self.hive.emit(&self.scene(cause), what);
+        self.hive.emit(&self.scene(), what);
     }
 
     fn health(&mut self, health: Health) {

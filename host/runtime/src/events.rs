@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use skep_core::clock::Clock;
 use skep_core::event::{AgentRef, Event, Severity, Value, What};
-use skep_core::{AgentId, Incarnation, MessageId, Name, TurnId};
+use skep_core::{AgentId, Incarnation, MessageId, Name, Origin, TurnId};
 use tokio::sync::broadcast;
 
 use crate::view::EventStream;
@@ -58,6 +58,13 @@ pub(crate) struct Scene {
     pub(crate) cause: Option<MessageId>,
     pub(crate) correlation: Option<MessageId>,
     pub(crate) duration_ns: Option<u64>,
+}
+
+impl Scene {
+    /// The same, on behalf of this one.
+    pub(crate) fn because(self, origin: Option<Origin>) -> Self {
+        Self { cause: origin.map(|origin| origin.cause), correlation: origin.map(|origin| origin.correlation), ..self }
+    }
 }
 
 impl Events {

@@ -14,7 +14,8 @@ use skep_bus::route::{Asked, Rule};
 use skep_core::name::BadName;
 use skep_core::spec::Durability;
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Rare, SendError,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Origin, Rare,
+    SendError,
 };
 use skep_store::{Space, Sync, Write};
 use tokio::sync::oneshot;
@@ -534,7 +535,7 @@ async fn reserve(hive: &Hive, cell: &Arc<Cell>, message: &Message, weight_bytes:
         (Err(error), _) => Err(error),
     };
     if reserved == Err(SendError::Full) {
-        full(hive, cell, Some(message.id), weight_bytes);
+        full(hive, cell, Some(Origin::of(message)), weight_bytes);
     }
     reserved.map_err(|cause| Error::Send { agent: cell.name.to_string(), cause })
 }

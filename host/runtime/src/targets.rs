@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_core::event::What;
-use skep_core::{AgentId, Channel, IdMap, MessageId, SendError};
+use skep_core::{AgentId, Channel, IdMap, Origin, SendError};
 
 use crate::cell::Cell;
-use crate::events::Scene;
 use crate::hive::Hive;
 
 /// Receivers that are remembered; beyond it the memory starts anew.
@@ -148,10 +147,9 @@ pub(crate) async fn wait_at(
 }
 
 /// A mailbox has no room for a message of this weight: operators are told which of its bounds is in the way.
-pub(crate) fn full(hive: &Hive, cell: &Cell, cause: Option<MessageId>, weight_bytes: usize) {
+pub(crate) fn full(hive: &Hive, cell: &Cell, origin: Option<Origin>, weight_bytes: usize) {
     let (limit, value) = cell.mind.lock().agent.mailbox().scarcest(weight_bytes);
-    let scene = Scene { cause, correlation: cause, ..cell.scene() };
-    hive.notice(cell, &scene, What::LimitReached { limit, value });
+    hive.notice(cell, &cell.scene().because(origin), What::LimitReached { limit, value });
 }
 
 fn bit(channel: Channel) -> u8 {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
-use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Limit, TurnId};
+use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Incarnation, Limit, Origin, TurnId};
 use skep_engine::{Ended, Failure, Instance};
 
 use crate::cell::Cell;
@@ -33,6 +33,10 @@ pub(crate) struct Began {
     /// The cell's count of undoings then: if it has changed, the turn is void.
     pub(crate) undoings: u32,
     pub(crate) monotonic_ns: u64,
+    /// Of the instance that it runs in.
+    pub(crate) incarnation: Incarnation,
+    /// On whose behalf its guest has worked last.
+    pub(crate) origin: Option<Origin>,
     /// Lines of the log that its guest has written so far.
     pub(crate) lines: u32,
 }
@@ -44,7 +48,7 @@ impl Began {
             turn: cell.next_turn(),
             undoings: cell.undoings.load(Ordering::Acquire),
             monotonic_ns: hive.clock.monotonic_ns(),
-            lines: 0,
+            ..Self::default()
         }
     }
 }
@@ -306,15 +310,15 @@ fn job(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) -> Job {
 /// The turn failed: nothing of it is visible, and its instance is dropped already. One that is void by now is undone, and
 /// counts for nothing.
 fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'static str, detail: String) {
+    // The guest may not have come as far as its first message.
+    let began = Began { origin: turn.origin(), ..began };
     if cell.undoings.load(Ordering::Acquire) != began.undoings {
         return undone(hive, cell, began, turn);
     }
     cell.stats.turns_failed.fetch_add(1, Ordering::Relaxed);
-    let cause = turn.cause();
     let (batch, effects) = turn.fail();
     give_back(hive, cell, effects);
-    let mut scene = cell.scene();
-    (scene.turn, scene.cause) = (Some(began.turn), cause);
+    let mut scene = cell.scene_of(began);
     scene.duration_ns = Some(hive.clock.monotonic_ns().saturating_sub(began.monotonic_ns));
     hive.mark_undone(cell, began);
     let count = batch.len() as u32;
@@ -325,17 +329,18 @@ fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'
         mind.last_failure = Some(detail.clone());
         mind.agent.turn_failed(batch, hive.clock.monotonic_ns())
     };
-    follow(hive, cell, after, detail);
+    follow(hive, cell, began, after, detail);
     hive.wake(cell);
     cell.changed.ring();
 }
 
-fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
+fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, after: AfterFailure, detail: String) {
+    let scene = cell.scene_of(began);
     if let Some((message, attempt)) = after.again {
-        hive.emit_of(cell, What::MessageRedelivered { message, attempt });
+        hive.emit(&scene, What::MessageRedelivered { message, attempt });
     }
     if let Some(message) = after.dead {
-        crate::dead::bury(hive, cell, *message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
+        crate::dead::bury_of(hive, cell, scene, *message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
     }
     match after.exit {
         Some(FailureExit::MemoryLost) => crate::lifecycle::exit(hive, cell, ExitReason::TurnFailed(detail)),
@@ -361,9 +366,7 @@ pub(crate) fn come_again(
 ) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
     hive.mark_undone(cell, began);
-    let mut scene = cell.scene();
-    scene.turn = Some(began.turn);
-    hive.emit(&scene, What::TurnUndone { batch: batch.len() as u32, lines: began.lines });
+    hive.emit(&cell.scene_of(began), What::TurnUndone { batch: batch.len() as u32, lines: began.lines });
     let orphans = {
         let mut mind = cell.mind.lock();
         mind.agent.turn_undone(began.turn, batch, was_running);
