@@ -133,7 +133,7 @@ pub enum What {
     },
     /// A turn failed and nothing of it is visible.
     TurnFailed {
-        /// The stable word: trap, deadline, limit, turn-error, wall-time.
+        /// The stable word: trap, deadline, limit, turn-error, wall-time, host-panic, pool-full, other.
         kind: &'static str,
         /// What it said.
         detail: String,
@@ -171,7 +171,7 @@ pub enum What {
     },
     /// A message was dropped because nothing keeps it: counted by its reason.
     MessageDropped {
-        /// late-reply, no-room, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
+        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
         reason: &'static str,
     },
     /// A grant was missing.
