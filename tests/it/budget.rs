@@ -30,9 +30,10 @@ fn breach(limit: &'static str, value: u64) -> kit::Pattern {
 async fn a_guest_that_wants_more_memory_than_its_budget_fails_its_turn() {
     let host = with(json!({}), |budget| budget.memory_bytes_max = 8 << 20).await;
     assert_eq!(told(&host, "a", json!([{"do": "grow", "bytes": 1 << 20}])).await, [json!("ok")]);
-    let failed = event("turn.failed").of("a");
-    let (failed, error) =
-        kit::expect(&host, failed, try_told(&host, "a", json!([{"do": "grow", "bytes": 16 << 20}]))).await;
+    let mut watch = Watch::on(&host);
+    let error = try_told(&host, "a", json!([{"do": "grow", "bytes": 16 << 20}])).await;
+    watch.expect(&breach("memory_bytes_max", 8 << 20)).await;
+    let failed = watch.expect(&event("turn.failed").of("a")).await;
     assert_eq!(error.expect_err("a failure").code(), "E_DEAD_LETTER");
     assert_eq!(kit::field(&failed, "kind").as_deref(), Some("limit"), "{:?}", kit::field(&failed, "detail"));
     assert!(kit::field(&failed, "detail").expect("a detail").contains(&(8u64 << 20).to_string()));
@@ -46,10 +47,26 @@ async fn an_endless_loop_ends_at_its_budget_of_processor_time() {
     send(&host, "a", "loop", json!(0)).await;
     // Others are served while it spins.
     assert!(ask(&host, "b", "anything", json!(0)).await.is_ok());
+    watch.expect(&breach("turn_cpu_ms_max", 100)).await;
     let failed = watch.expect(&event("turn.failed").of("a").with("kind", "deadline")).await;
     let ms = failed.duration_ns.expect("a duration") / 1_000_000;
     assert!((90..20_000).contains(&ms), "{ms} ms");
     watch.expect(&event("message.dead-letter").of("a")).await;
+    others_go_on(&host).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_waits_too_long_ends_at_its_budget_of_wall_time() {
+    let draft = Draft::new().puppet("b", Durability::None, json!({"silent": [{"do": "later"}]}));
+    let draft = draft.puppet_with("a", Durability::Full, json!({}), |spec| {
+        (spec.budget.turn_wall_ms_max, spec.budget.attempts_max) = (100, 1);
+    });
+    let host = draft.run().await;
+    let mut watch = Watch::on(&host);
+    let call = json!([{"do": "call", "to": "b", "kind": "silent", "ms": 30_000}]);
+    assert_eq!(try_told(&host, "a", call).await.expect_err("a failure").code(), "E_DEAD_LETTER");
+    watch.expect(&breach("turn_wall_ms_max", 100)).await;
+    watch.expect(&event("turn.failed").of("a").with("kind", "wall-time")).await;
     others_go_on(&host).await;
 }
 
@@ -68,6 +85,7 @@ async fn a_mailbox_that_is_full_refuses_and_recovers() {
     let on = json!({"busy": [{"do": "spin", "ms": 500}]});
     let host = with(on, |budget| budget.mailbox_messages_max = 10).await;
     kit::expect(&host, noted("a", "busy 0"), send(&host, "a", "busy", json!(0))).await;
+    let mut watch = Watch::on(&host);
     let mut taken = 0;
     let error = loop {
         match try_send(&host, "a", "n", json!(taken)).await {
@@ -76,9 +94,14 @@ async fn a_mailbox_that_is_full_refuses_and_recovers() {
         }
     };
     assert_eq!((error.code(), taken), ("E_MAILBOX_FULL", 10));
+    watch.expect(&breach("mailbox_messages_max", 10)).await;
     // An agent gets the same answer after 100 ms, and nobody is blocked for longer.
     let sent = told(&host, "b", json!([{"do": "send", "to": "a", "kind": "n"}])).await;
-    assert!(sent[0] == json!("error: the receiver has no room") || sent[0] == json!("ok"), "{sent:?}");
+    if sent[0] == json!("error: the receiver has no room") {
+        watch.expect(&breach("mailbox_messages_max", 10)).await;
+    } else {
+        assert_eq!(sent, [json!("ok")]);
+    }
     let mut watch = Watch::on(&host);
     watch.expect(&event("turn.committed").of("a")).await;
     kit::expect(&host, noted("a", "last 0"), send(&host, "a", "last", json!(0))).await;
@@ -94,7 +117,8 @@ async fn a_mailbox_is_bounded_by_bytes_too() {
     let big = || host.send("a", "n", Bytes::from(vec![b'1'; 40_000]), SendOptions::default());
     big().await.expect("room");
     big().await.expect("room");
-    assert_eq!(big().await.expect_err("no room").code(), "E_MAILBOX_FULL");
+    let (_, refused) = kit::expect(&host, breach("mailbox_bytes_max", 100_000), big()).await;
+    assert_eq!(refused.expect_err("no room").code(), "E_MAILBOX_FULL");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,9 +141,9 @@ async fn stored_bytes_are_bounded_and_what_is_deleted_makes_room() {
     let put = |key: &str, bytes: usize| json!([{"do": "put", "key": key, "bytes": bytes}]);
     assert_eq!(told(&host, "a", put("one", 40_000)).await, [json!("ok")]);
     let (_, results) =
-        kit::expect(&host, breach("state-bytes-max", 50_000), told(&host, "a", put("two", 40_000))).await;
+        kit::expect(&host, breach("state_bytes_max", 50_000), told(&host, "a", put("two", 40_000))).await;
     let text = results[0].to_string();
-    assert!(text.contains("over the quota") && text.contains("state-bytes-max = 50000 of agent a"), "{text}");
+    assert!(text.contains("over the quota") && text.contains("state_bytes_max = 50000 of agent a"), "{text}");
     told(&host, "a", json!([{"do": "delete", "key": "one"}])).await;
     assert_eq!(told(&host, "a", put("two", 40_000)).await, [json!("ok")]);
     let host = host.again().await;
@@ -131,7 +155,8 @@ async fn stored_bytes_are_bounded_and_what_is_deleted_makes_room() {
 async fn a_log_flood_is_cut_and_counted() {
     let host = with(json!({}), |budget| budget.log_lines_per_s_max = 50).await;
     let mut watch = Watch::on(&host);
-    told(&host, "a", json!([{"do": "log", "text": "flood", "times": 20_000}])).await;
+    let flood = json!([{"do": "log", "text": "flood", "times": 20_000}]);
+    kit::expect(&host, breach("log_lines_per_s_max", 50), told(&host, "a", flood)).await;
     let (committed, suppressed) = (event("turn.committed").of("a"), event("log.suppressed").of("a"));
     let (mut lines, mut left_out) = (0, 0);
     let mut count = |found: &Event| match &found.what {
@@ -164,8 +189,8 @@ async fn timers_are_bounded() {
     let host = with(json!({}), |budget| budget.timers_max = 2).await;
     let timer = |name: &str| json!({"do": "once", "name": name, "ms": 60_000});
     assert_eq!(told(&host, "a", json!([timer("t"), timer("u")])).await, [json!("ok"), json!("ok")]);
-    let (_, results) = kit::expect(&host, breach("timers-max", 2), told(&host, "a", json!([timer("v")]))).await;
-    assert!(results[0].to_string().contains("timers-max = 2 of agent a"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("timers_max", 2), told(&host, "a", json!([timer("v")]))).await;
+    assert!(results[0].to_string().contains("timers_max = 2 of agent a"), "{results:?}");
     told(&host, "a", json!([{"do": "cancel", "name": "t"}])).await;
     assert_eq!(told(&host, "a", json!([timer("v")])).await, [json!("ok")]);
 }
@@ -184,8 +209,8 @@ async fn handles_are_bounded() {
     let ops = json!([{"do": "monitor", "name": "b"}, {"do": "subscribe", "pattern": "x"}]);
     assert_eq!(told(&host, "a", ops).await, [json!("ok"), json!("ok")]);
     let ask = json!([{"do": "ask", "to": "b", "kind": "k"}]);
-    let (_, results) = kit::expect(&host, breach("handles-max", 2), told(&host, "a", ask)).await;
-    assert!(results[0].to_string().contains("handles-max = 2 of agent a"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("handles_max", 2), told(&host, "a", ask)).await;
+    assert!(results[0].to_string().contains("handles_max = 2 of agent a"), "{results:?}");
     assert!(came(&host, "b").await.is_empty());
 }
 
@@ -193,12 +218,34 @@ async fn handles_are_bounded() {
 async fn messages_out_are_bounded_per_second() {
     let host = with(json!({}), |budget| budget.out_messages_per_s_max = 100).await;
     let flood = json!([{"do": "send", "to": "b", "kind": "k", "times": 5_000}]);
-    let (_, results) = kit::expect(&host, breach("out-messages-per-s-max", 100), told(&host, "a", flood)).await;
-    assert!(results[0].to_string().contains("out-messages-per-s-max = 100"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("out_messages_per_s_max", 100), told(&host, "a", flood)).await;
+    assert!(results[0].to_string().contains("out_messages_per_s_max = 100"), "{results:?}");
     let host = with(json!({}), |budget| budget.out_bytes_per_s_max = 10_000).await;
     let flood = json!([{"do": "send", "to": "b", "kind": "k", "bytes": 1_000, "times": 200}]);
-    let (_, results) = kit::expect(&host, breach("out-bytes-per-s-max", 10_000), told(&host, "a", flood)).await;
-    assert!(results[0].to_string().contains("out-bytes-per-s-max = 10000"), "{results:?}");
+    let (_, results) = kit::expect(&host, breach("out_bytes_per_s_max", 10_000), told(&host, "a", flood)).await;
+    assert!(results[0].to_string().contains("out_bytes_per_s_max = 10000"), "{results:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_what_is_denied_is_told_a_few_times_and_counted_each_time() {
+    let host = Draft::new()
+        .puppet_with("a", Durability::None, json!({}), |spec| spec.grants.send_to.clear())
+        .puppet("b", Durability::None, json!({}))
+        .run()
+        .await;
+    let mut watch = Watch::on(&host);
+    let began = std::time::Instant::now();
+    let denied = json!([{"do": "send", "to": "b", "kind": "k"}]);
+    for _ in 0..500 {
+        assert!(told(&host, "a", denied.clone()).await[0].to_string().contains("denied"));
+    }
+    let events_max = 16 * (began.elapsed().as_secs() as usize + 2);
+    kit::expect(&host, event("custom").of("b"), send(&host, "b", "fence", json!(0))).await;
+    let told = watch.capture(&event("grant.denied").of("a"), &event("custom").of("b")).await;
+    assert!((1..=events_max.min(250)).contains(&told.len()), "{} events of 500", told.len());
+    let counters = host.counters().values;
+    let counted = counters.iter().find(|(name, _)| name == "grant.denied").map(|(_, count)| *count);
+    assert_eq!(counted, Some(500));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ mod budget;
 mod calls;
 mod commands;
 mod delivery;
+mod events;
 mod failure;
 mod grants;
 mod harm;

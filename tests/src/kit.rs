@@ -37,6 +37,11 @@ pub fn event(name: &'static str) -> Pattern {
     Pattern { label: name.to_owned(), tests: vec![Box::new(move |event| event.what.name() == name)] }
 }
 
+/// Any event at all.
+pub fn any() -> Pattern {
+    Pattern { label: "any".to_owned(), tests: Vec::new() }
+}
+
 /// An agent takes messages.
 pub fn ready(agent: &str) -> Pattern {
     event("agent.ready").of(agent)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::exit::ExitReason;
 use crate::id::{AgentId, Digest, Incarnation, MessageId, TurnId};
+use crate::limit::Limit;
 use crate::message::DeadReason;
 use crate::name::Name;
 
@@ -27,7 +28,7 @@ pub struct Event {
     pub incarnation: Incarnation,
     /// Its turn.
     pub turn: Option<TurnId>,
-    /// The ask or the trace that it belongs to.
+    /// The ask or the trace that it belongs to: that of the cause's [`crate::Origin`].
     pub correlation: Option<MessageId>,
     /// What happened.
     pub what: What,
@@ -132,12 +133,22 @@ pub enum What {
     },
     /// A turn failed and nothing of it is visible.
     TurnFailed {
-        /// The stable word: trap, deadline, limit, turn-error, wall-time.
+        /// The stable word: trap, deadline, limit, turn-error, wall-time, host-panic, pool-full, other.
         kind: &'static str,
         /// What it said.
         detail: String,
         /// Messages in its batch.
         batch: u32,
+        /// Lines that it had written into the log: they are out, and count for nothing.
+        lines: u32,
+    },
+    /// A turn was undone through no fault of its messages, which come again: its commit failed, or it was given up for a
+    /// stop or a swap.
+    TurnUndone {
+        /// Messages in its batch.
+        batch: u32,
+        /// Lines that it had written into the log: they are out, and count for nothing.
+        lines: u32,
     },
     /// A message was refused by its agent.
     MessageRefused {
@@ -160,7 +171,7 @@ pub enum What {
     },
     /// A message was dropped because nothing keeps it: counted by its reason.
     MessageDropped {
-        /// late-reply, no-room, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
+        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
         reason: &'static str,
     },
     /// A grant was missing.
@@ -168,10 +179,10 @@ pub enum What {
         /// What was tried.
         what: String,
     },
-    /// A budget was reached.
+    /// A limit was reached.
     LimitReached {
-        /// Which, as in the manifest.
-        limit: &'static str,
+        /// Which.
+        limit: Limit,
         /// Its value.
         value: u64,
     },
@@ -221,7 +232,7 @@ pub enum What {
         text: Arc<str>,
         /// Its fields.
         fields: Vec<(String, String)>,
-        /// The turn that wrote it was undone.
+        /// The turn that wrote it has failed or was undone. Only of those that are kept: it is not known when it is written.
         undone: bool,
     },
     /// Lines over the budget that were left out.
@@ -276,6 +287,7 @@ impl What {
             Self::SupervisorEnded { .. } => "supervisor.ended",
             Self::TurnCommitted { .. } => "turn.committed",
             Self::TurnFailed { .. } => "turn.failed",
+            Self::TurnUndone { .. } => "turn.undone",
             Self::MessageRefused { .. } => "message.refused",
             Self::MessageRedelivered { .. } => "message.redelivered",
             Self::DeadLetter { .. } => "message.dead-letter",
@@ -333,8 +345,14 @@ impl What {
             Self::TurnCommitted { handled, effects } => {
                 vec![("handled", Value::Number((*handled).into())), ("effects", Value::Number((*effects).into()))]
             }
-            Self::TurnFailed { kind, detail, batch } => {
-                vec![("kind", text(kind)), ("detail", text(detail)), ("batch", Value::Number((*batch).into()))]
+            Self::TurnFailed { kind, detail, batch, lines } => vec![
+                ("kind", text(kind)),
+                ("detail", text(detail)),
+                ("batch", Value::Number((*batch).into())),
+                ("lines", Value::Number((*lines).into())),
+            ],
+            Self::TurnUndone { batch, lines } => {
+                vec![("batch", Value::Number((*batch).into())), ("lines", Value::Number((*lines).into()))]
             }
             Self::MessageRefused { why } => vec![("why", text(why))],
             Self::MessageRedelivered { message, attempt } => {

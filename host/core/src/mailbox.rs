@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::limit::Limit;
 use crate::message::{BoxedMessage, Channel, Message};
 
 /// How much a mailbox holds.
@@ -57,6 +58,18 @@ impl Mailbox {
         self.promised += 1;
         self.promised_bytes += weight;
         Ok(())
+    }
+
+    /// The bound that one more message of this weight comes nearest to, or over: what is in the way if it has no room.
+    pub fn scarcest(&self, weight_bytes: usize) -> (Limit, u64) {
+        let (messages_max, bytes_max) = (u64::from(self.room.messages_max), self.room.bytes_max);
+        let messages = u64::from(self.waiting.saturating_add(self.promised)) + 1;
+        let bytes = self.waiting_bytes.saturating_add(self.promised_bytes).saturating_add(weight_bytes as u64);
+        if u128::from(messages) * u128::from(bytes_max) >= u128::from(bytes) * u128::from(messages_max) {
+            (Limit::MailboxMessages, messages_max)
+        } else {
+            (Limit::MailboxBytes, bytes_max)
+        }
     }
 
     /// Promises up to so many places more, of this weight each, as long as the mailbox has plenty of room; says how many.
@@ -299,6 +312,17 @@ mod tests {
         let small = BatchRoom { messages_max: 64, bytes_max: 1_000 };
         assert_eq!(ids(&mailbox.take(small)), [1]);
         assert_eq!(ids(&mailbox.take(small)), [2]);
+    }
+
+    #[test]
+    fn the_bound_that_is_in_the_way_is_the_scarcest() {
+        let mut mailbox = Mailbox::new(Room { messages_max: 2, bytes_max: 1_000 });
+        mailbox.reserve(Channel::Events, 700).unwrap();
+        assert!(mailbox.reserve(Channel::Events, 400).is_err());
+        assert_eq!(mailbox.scarcest(400), (Limit::MailboxBytes, 1_000));
+        mailbox.reserve(Channel::Events, 128).unwrap();
+        assert!(mailbox.reserve(Channel::Events, 128).is_err());
+        assert_eq!(mailbox.scarcest(128), (Limit::MailboxMessages, 2));
     }
 
     proptest! {

@@ -147,6 +147,40 @@ impl Message {
     }
 }
 
+/// On whose behalf something is done, and what that belongs to: as all events of it say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The message.
+    pub cause: MessageId,
+    /// The ask, or the trace, that the message belongs to: of an answer its ask; of what carries a W3C trace the number of
+    /// the trace; of a dead letter that is retried the dead letter; of any other message its own id.
+    pub correlation: MessageId,
+}
+
+impl Origin {
+    /// Of what belongs to nothing else: an ask, or the start of an agent.
+    pub fn itself(cause: MessageId) -> Self {
+        Self { cause, correlation: cause }
+    }
+
+    /// Of a message.
+    pub fn of(message: &Message) -> Self {
+        let rare = message.rare.as_ref();
+        let carried = match &message.class {
+            Class::Answer { ask, .. } => Some(*ask),
+            Class::Ask { .. } => None,
+            _ => rare.and_then(|rare| rare.traceparent.as_deref().and_then(trace_of).or(rare.retry_of)),
+        };
+        Self { cause: message.id, correlation: carried.unwrap_or(message.id) }
+    }
+}
+
+/// The number of the trace in a `traceparent`: `00-TRACE-SPAN-FLAGS`.
+fn trace_of(traceparent: &str) -> Option<MessageId> {
+    let trace = traceparent.split('-').nth(1).filter(|trace| trace.len() == 32)?;
+    u128::from_str_radix(trace, 16).ok().map(MessageId)
+}
+
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -235,5 +269,41 @@ impl DeadReason {
             Self::Stopped => "stopped",
             Self::Absent => "absent",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn correlation(class: Class, rare: Rare) -> u128 {
+        let message = Message {
+            id: MessageId(1),
+            sender: AgentId::OUTSIDE,
+            kind: Name::reply(),
+            channel: Channel::Events,
+            class,
+            failed_turns: 0,
+            hops: 0,
+            accepted_ns: 0,
+            row: None,
+            body: Bytes::new(),
+            rare: Some(Box::new(rare)),
+        };
+        let origin = Origin::of(&message);
+        assert_eq!(origin.cause, message.id);
+        origin.correlation.0
+    }
+
+    #[test]
+    fn a_message_belongs_to_its_ask_or_to_the_trace_that_it_carries_or_to_itself() {
+        let traceparent = Some("00-0000000000000000000000000000002a-00f067aa0ba902b7-01".to_owned());
+        let traced = || Rare { traceparent: traceparent.clone(), retry_of: Some(MessageId(3)), ..Rare::default() };
+        let again = || Rare { retry_of: Some(MessageId(3)), traceparent: Some("x".to_owned()), ..Rare::default() };
+        assert_eq!(correlation(Class::Tell, Rare::default()), 1);
+        assert_eq!(correlation(Class::Tell, traced()), 42);
+        assert_eq!(correlation(Class::Tell, again()), 3);
+        assert_eq!(correlation(Class::Ask { deadline_ns: 0, blocking: false }, traced()), 1);
+        assert_eq!(correlation(Class::Answer { ask: MessageId(7), failure: None }, traced()), 7);
     }
 }

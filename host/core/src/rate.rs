@@ -37,6 +37,11 @@ impl Bucket {
         self.per_s_max
     }
 
+    /// What was refused since `take_suppressed`.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
     /// What was refused since this was asked last.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)

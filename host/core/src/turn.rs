@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::exit::ExitReason;
 use crate::id::{AgentId, Lineage, MessageId};
-use crate::message::{AskFailure, BoxedMessage, Message, Refusal};
+use crate::message::{AskFailure, BoxedMessage, Message, Origin, Refusal};
 use crate::name::Name;
 use crate::spec::{Durability, Restart};
 
@@ -248,6 +248,12 @@ impl Turn {
     /// The cause of what is asked for now.
     pub fn cause(&self) -> Option<MessageId> {
         self.current().map(|message| message.id).or(self.0.own_cause)
+    }
+
+    /// On whose behalf things are asked for now, and what that belongs to. A batch of one is nobody else's.
+    pub fn origin(&self) -> Option<Origin> {
+        let only = || if let [only] = self.batch() { Some(only.as_ref()) } else { None };
+        self.current().or_else(only).map(Origin::of).or(self.0.own_cause.map(Origin::itself))
     }
 
     /// The cause of what may be asked for now: none before `begin`, and none after a refusal, which nothing follows.

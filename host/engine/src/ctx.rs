@@ -99,6 +99,7 @@ impl<H: TurnHost> Ctx<H> {
 
     /// Another message is being handled.
     pub(crate) fn next_cause(&mut self) {
+        self.host.begun(self.turn.as_ref().and_then(Turn::origin));
         self.draws = 0;
         self.state_change_bytes = 0;
     }
@@ -113,10 +114,6 @@ impl<H: TurnHost> Ctx<H> {
 
     pub(crate) fn turn_ref(&self) -> Option<&Turn> {
         self.turn.as_ref()
-    }
-
-    pub(crate) fn cause(&self) -> Option<MessageId> {
-        self.turn.as_ref().and_then(Turn::cause)
     }
 
     /// The id of the next effect. Drawn for refused effects too, so that the ids after it do not depend on the refusal.
@@ -156,8 +153,7 @@ impl<H: TurnHost> Ctx<H> {
 
     /// Tells the host something to be seen, on behalf of the cause.
     pub(crate) fn event(&mut self, what: What) {
-        let cause = self.cause();
-        self.host.event(cause, what);
+        self.host.event(what);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a turn, or the making of an instance, failed. After any of these the instance is to be dropped.
 
+use skep_core::Limit;
 use skep_core::name::shown;
 use skep_core::turn::{OutOfOrder, TURN_BYTES_MAX};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -49,8 +50,8 @@ pub enum Failure {
     /// It reached another limit.
     #[error("reached the limit {limit}: {text}")]
     Limit {
-        /// Which, as settings name it.
-        limit: &'static str,
+        /// Which.
+        limit: Limit,
         /// What was too much.
         text: String,
     },
@@ -142,7 +143,7 @@ pub(crate) fn from_wasmtime(error: &wasmtime::Error, live_max: u32) -> Failure {
     // wasmtime has no public type for this one.
     if text.contains("fuel allocated for hostcalls") {
         return Failure::Limit {
-            limit: "call-bytes-max",
+            limit: Limit::CallBytes,
             text: "one call carried too many bytes to the host".to_owned(),
         };
     }
@@ -156,8 +157,8 @@ fn from_halt(halt: &Halt) -> Failure {
     match halt {
         Halt::OutOfOrder(what) => Failure::OutOfOrder(*what),
         Halt::State(what) => Failure::State(StateUnreadable(shown(&what.0, TEXT_CHARS_MAX))),
-        Halt::Numbers => Failure::Limit { limit: "numbers-max", text: halt.to_string() },
-        Halt::TurnBytes => Failure::Limit { limit: "turn_bytes_max", text: halt.to_string() },
+        Halt::Numbers => Failure::Limit { limit: Limit::Numbers, text: halt.to_string() },
+        Halt::TurnBytes => Failure::Limit { limit: Limit::TurnBytes, text: halt.to_string() },
         Halt::NoTurn | Halt::Misuse(_) => {
             Failure::Trap { kind: "bad-call", text: shown(&halt.to_string(), TEXT_CHARS_MAX) }
         }

@@ -6,7 +6,7 @@ use std::future::Future;
 use bytes::Bytes;
 use skep_core::event::What;
 use skep_core::turn::{ChildRequest, Profile};
-use skep_core::{AgentId, AskFailure, Channel, Lineage, Message, MessageId, Name, SendError};
+use skep_core::{AgentId, AskFailure, Channel, Lineage, Message, MessageId, Name, Origin, SendError};
 
 /// Whether a message may be sent, and whether there is a place for it.
 #[derive(Debug)]
@@ -122,8 +122,10 @@ pub trait TurnHost: Send + 'static {
     /// Agents by capability, protocol or group, by name, after a name.
     fn find(&self, by: Find<'_>, after: Option<&Name>, count_max: usize) -> Vec<AgentId>;
 
-    /// Something to be seen. The host adds agent, instance and turn, and enforces the rate of log lines.
-    fn event(&mut self, cause: Option<MessageId>, what: What);
+    /// From here on everything is done on this one's behalf; none: the turn's own.
+    fn begun(&mut self, origin: Option<Origin>);
+    /// Something to be seen. The host adds whose and on whose behalf, and enforces the rate of log lines.
+    fn event(&mut self, what: What);
     /// The agent's own word about its health.
     fn health(&mut self, health: Health);
 }

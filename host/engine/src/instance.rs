@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skep_core::event::What;
 use skep_core::turn::{OutOfOrder, Turn};
-use skep_core::{BoxedMessage, Digest, ExitReason, Message, Name};
+use skep_core::{BoxedMessage, Digest, ExitReason, Limit, Message, Name};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::bindings::Agent;
@@ -218,7 +218,7 @@ impl<H: TurnHost> Instance<H> {
         let ctx = self.store.data_mut();
         let exceeded = ctx.meter.take_exceeded()?;
         let value = ctx.meter.memory_bytes_max();
-        ctx.event(What::LimitReached { limit: "memory-bytes-max", value });
+        ctx.event(What::LimitReached { limit: Limit::MemoryBytes, value });
         Some(exceeded)
     }
 

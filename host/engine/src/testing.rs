@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use skep_core::event::What;
 use skep_core::turn::{ChildRequest, Profile, Turn};
-use skep_core::{AgentId, AskFailure, Channel, Class, Lineage, Message, MessageId, Name, SendError};
+use skep_core::{AgentId, AskFailure, Channel, Class, Lineage, Message, MessageId, Name, Origin, SendError};
 
 use crate::ctx::Ctx;
 use crate::engine::{Engine, EngineOptions};
@@ -158,7 +158,9 @@ impl TurnHost for Yes {
         Vec::new()
     }
 
-    fn event(&mut self, _cause: Option<MessageId>, what: What) {
+    fn begun(&mut self, _origin: Option<Origin>) {}
+
+    fn event(&mut self, what: What) {
         self.events.lock().push(what);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_core::ask::Owed;
 use skep_core::event::What;
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Lineage, Message, MessageId, Name, Seq};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Lineage, Message, MessageId, Name, Origin, Seq};
 use skep_store::Write;
 
 use crate::cell::Cell;
@@ -65,7 +65,8 @@ pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Ow
     if let Err(failure) = &result
         && let Some(cell) = hive.cell(from)
     {
-        hive.emit_of(&cell, What::AskFailed { why: failure_word(failure) });
+        let scene = cell.scene().because(Some(Origin::itself(ask)));
+        hive.emit(&scene, What::AskFailed { why: failure_word(failure) });
     }
     if owed.blocking {
         hive.calls.finish(hive, from, ask, result);
@@ -125,7 +126,7 @@ impl End {
 /// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted.
 pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: BoxedMessage) {
     let row = answer.row;
-    let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, row) };
+    let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, ask, row) };
     let delivered = {
         let mut mind = cell.mind.lock();
         match mind.asks.end(ask) {
@@ -136,12 +137,12 @@ pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, a
     match delivered {
         Some(true) => hive.scheduler.push(cell),
         Some(false) => {}
-        None => drop_late(hive, Some(&cell), row),
+        None => drop_late(hive, Some(&cell), ask, row),
     }
 }
 
-fn drop_late(hive: &Arc<Hive>, cell: Option<&Arc<Cell>>, row: Option<Seq>) {
-    let scene = cell.map(|cell| cell.scene()).unwrap_or_default();
+fn drop_late(hive: &Arc<Hive>, cell: Option<&Arc<Cell>>, ask: MessageId, row: Option<Seq>) {
+    let scene = cell.map(|cell| cell.scene()).unwrap_or_default().because(Some(Origin::itself(ask)));
     hive.emit(&scene, What::MessageDropped { reason: "late-reply" });
     hive.commit_later(row.map(|row| Write::TakeMessage { row }).into_iter().collect());
 }
@@ -157,7 +158,8 @@ pub(crate) fn fail_ask(hive: &Arc<Hive>, asker: &Arc<Cell>, ask: MessageId, fail
         blocking: false,
         client_id: None,
     };
-    hive.emit_of(asker, What::AskFailed { why: failure_word(&failure) });
+    let scene = asker.scene().because(Some(Origin::itself(ask)));
+    hive.emit(&scene, What::AskFailed { why: failure_word(&failure) });
     let answer = answer_message(hive, open.to, ask, &owed, Err(failure));
     deliver_answer(hive, asker.id, ask, Box::new(answer));
 }

@@ -293,7 +293,7 @@ pub(crate) async fn call(context: &mut TurnContext, cause: MessageId, to: AgentI
 async fn committed_so_far(context: &TurnContext) -> bool {
     let cell = &context.cell;
     cell.changed.wait(|| (cell.mind.lock().agent.ahead() == 0).then_some(())).await;
-    cell.undoings.load(Ordering::Acquire) == context.undoings
+    cell.undoings.load(Ordering::Acquire) == context.began.undoings
 }
 
 fn names(hive: &Hive, path: &[AgentId]) -> String {

@@ -15,7 +15,7 @@ use skep_core::spec::{AgentSpec, Budget, Durability, Shutdown};
 use skep_core::supervision::ChildId;
 use skep_core::timer::Fired;
 use skep_core::turn::Profile;
-use skep_core::{AgentId, Digest, ExitReason, Incarnation, Lineage, Message, Name, TurnId};
+use skep_core::{AgentId, Digest, ExitReason, Incarnation, Limit, Lineage, Message, Name, TurnId};
 use skep_engine::{Component, Instance};
 use tokio::sync::Notify;
 
@@ -23,6 +23,11 @@ use crate::bell::Bell;
 use crate::context::TurnContext;
 use crate::events::Scene;
 use crate::state::StateBook;
+use crate::turn::Began;
+
+/// Events in a second of what a guest can bring about in a loop: enough to see what is wrong, and too few to push out
+/// everything else that is kept.
+pub(crate) const NOTICES_PER_S_MAX: u64 = 16;
 
 /// Who asked for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,17 @@ pub(crate) struct Rates {
     out_messages: Bucket,
     out_bytes: Bucket,
     log_lines: Bucket,
+    notices: Bucket,
+}
+
+/// What becomes of a line of a log.
+pub(crate) enum Line {
+    /// It is written, and so many before it were left out.
+    Written { left_out: u64 },
+    /// It is left out: the first one over this rate.
+    OverRate(u64),
+    /// It is left out too.
+    LeftOut,
 }
 
 impl Rates {
@@ -81,21 +97,30 @@ impl Rates {
             out_messages: Bucket::new(budget.out_messages_per_s_max.into()),
             out_bytes: Bucket::new(budget.out_bytes_per_s_max),
             log_lines: Bucket::new(budget.log_lines_per_s_max.into()),
+            notices: Bucket::new(NOTICES_PER_S_MAX),
         }
     }
 
     /// Takes one message of this weight, or says which limit is in the way, and its value.
-    pub(crate) fn take_message(&mut self, now_ns: u64, weight_bytes: usize) -> Option<(&'static str, u64)> {
+    pub(crate) fn take_message(&mut self, now_ns: u64, weight_bytes: usize) -> Option<(Limit, u64)> {
         if !self.out_messages.take(now_ns, 1) {
-            return Some(("out-messages-per-s-max", self.out_messages.per_s_max()));
+            return Some((Limit::OutMessagesPerS, self.out_messages.per_s_max()));
         }
         let fits = self.out_bytes.take(now_ns, weight_bytes as u64);
-        (!fits).then(|| ("out-bytes-per-s-max", self.out_bytes.per_s_max()))
+        (!fits).then(|| (Limit::OutBytesPerS, self.out_bytes.per_s_max()))
     }
 
-    /// Takes one line; says how many were left out before it. None: it is to be left out too.
-    pub(crate) fn take_line(&mut self, now_ns: u64) -> Option<u64> {
-        self.log_lines.take(now_ns, 1).then(|| self.log_lines.take_suppressed())
+    /// Takes one line, if there is one.
+    pub(crate) fn take_line(&mut self, now_ns: u64) -> Line {
+        if self.log_lines.take(now_ns, 1) {
+            return Line::Written { left_out: self.log_lines.take_suppressed() };
+        }
+        if self.log_lines.suppressed() == 1 { Line::OverRate(self.log_lines.per_s_max()) } else { Line::LeftOut }
+    }
+
+    /// Takes one event of what a guest can bring about in a loop.
+    pub(crate) fn take_notice(&mut self, now_ns: u64) -> bool {
+        self.notices.take(now_ns, 1)
     }
 }
 
@@ -241,6 +266,17 @@ impl Cell {
     /// For events that are not of a turn.
     pub(crate) fn scene(&self) -> Scene {
         Scene { agent: Some(self.reference()), incarnation: self.mind.lock().incarnation, ..Scene::default() }
+    }
+
+    /// For events of a turn.
+    pub(crate) fn scene_of(&self, began: Began) -> Scene {
+        Scene {
+            agent: Some(self.reference()),
+            incarnation: began.incarnation,
+            turn: Some(began.turn),
+            ..Scene::default()
+        }
+        .because(began.origin)
     }
 
     /// The number of the next turn.

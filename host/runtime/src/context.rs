@@ -3,7 +3,6 @@
 //! What can be an effect is not here; see `release`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_bus::Bus;
@@ -15,28 +14,28 @@ use skep_core::registry::By;
 use skep_core::spec::Durability;
 use skep_core::turn::{ChildRequest, Profile};
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Lineage, Message, MessageId, Name, SendError,
-    TurnId,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Incarnation, Limit, Lineage, Message, MessageId, Name, Origin,
+    SendError,
 };
 use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 use skep_store::Space;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, Line};
 use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
-use crate::targets::{Targets, reserve_at, wait_at};
+use crate::targets::{Targets, full, reserve_at, wait_at};
+use crate::turn::{Began, Left};
 
 /// See the module.
 pub(crate) struct TurnContext {
     pub(crate) hive: Arc<Hive>,
     pub(crate) cell: Arc<Cell>,
-    pub(crate) turn: TurnId,
+    /// The running turn.
+    pub(crate) began: Began,
     pub(crate) incarnation: Incarnation,
     /// Asks of the running batch: their replies are owed.
     pub(crate) asked: Vec<MessageId>,
-    /// The cell's count of undoings when the running turn began.
-    pub(crate) undoings: u32,
     /// Bytes that the running turn has put so far.
     pub(crate) put_bytes: i64,
     /// Handles that the running turn has asked for.
@@ -46,7 +45,6 @@ pub(crate) struct TurnContext {
     targets: Targets,
     /// Whether what it reads of the store is kept in memory for the turns after it.
     pub(crate) remembers: bool,
-    began_ns: u64,
     /// Read once a turn; again where it matters.
     now_ns: u64,
 }
@@ -57,25 +55,21 @@ impl TurnContext {
             granted: cell.granted.clone(),
             hive,
             cell,
-            turn: TurnId(0),
+            began: Began::default(),
             incarnation,
             asked: Vec::new(),
-            undoings: 0,
             put_bytes: 0,
             handles: 0,
             timers: 0,
             targets: Targets::default(),
             remembers: true,
-            began_ns: 0,
             now_ns: 0,
         }
     }
 
     /// A turn begins.
-    pub(crate) fn prepare(&mut self, turn: TurnId, now_ns: u64, batch: &[BoxedMessage]) {
-        self.turn = turn;
-        self.undoings = self.cell.undoings.load(Ordering::Acquire);
-        (self.began_ns, self.now_ns) = (now_ns, now_ns);
+    pub(crate) fn prepare(&mut self, began: Began, batch: &[BoxedMessage]) {
+        (self.began, self.now_ns) = (Began { incarnation: self.incarnation, ..began }, began.monotonic_ns);
         self.asked.clear();
         self.asked.extend(batch.iter().filter(|message| message.wants_reply()).map(|message| message.id));
         self.put_bytes = 0;
@@ -84,27 +78,40 @@ impl TurnContext {
     }
 
     /// For events of the running turn.
-    pub(crate) fn scene(&self, cause: Option<MessageId>) -> Scene {
-        Scene {
-            agent: Some(self.cell.reference()),
-            incarnation: self.incarnation,
-            turn: Some(self.turn),
-            cause,
-            correlation: cause,
-            duration_ns: None,
-        }
+    fn scene(&self) -> Scene {
+        self.cell.scene_of(self.began)
     }
 
-    fn denied(&mut self, what: String) -> SendError {
-        let scene = self.scene(None);
-        self.hive.emit(&scene, What::Denied { what: what.clone() });
+    /// What the guest can bring about in a loop.
+    fn notice(&self, what: What) {
+        self.hive.notice(&self.cell, &self.scene(), what);
+    }
+
+    fn denied(&self, what: String) -> SendError {
+        self.notice(What::Denied { what: what.clone() });
         SendError::Denied(what)
     }
 
-    fn over(&mut self, limit: &'static str, value: u64) -> SendError {
-        let scene = self.scene(None);
-        self.hive.emit(&scene, What::LimitReached { limit, value });
-        SendError::Limit(format!("{limit} = {value} of agent {}", self.cell.name))
+    fn over(&self, limit: Limit, value: u64) -> SendError {
+        SendError::Limit(self.breach(limit, value))
+    }
+
+    /// Tells operators of a breach; the text is for the guest.
+    fn breach(&self, limit: Limit, value: u64) -> String {
+        self.notice(What::LimitReached { limit, value });
+        format!("{limit} = {value} of agent {}", self.cell.name)
+    }
+
+    /// Tells operators of a turn that was ended at a budget of time.
+    pub(crate) fn tell_overtime(&self, left: &Left) {
+        if let Some((limit, value)) = left.overtime() {
+            self.notice(What::LimitReached { limit, value });
+        }
+    }
+
+    /// Nothing of the turn stands, though it ended no batch.
+    pub(crate) fn forsaken(&self) {
+        self.hive.mark_undone(&self.cell, self.began);
     }
 
     /// A turn has ended well: gives back room that it did not use.
@@ -146,7 +153,7 @@ impl TurnContext {
             + groups
             + u64::from(self.handles);
         if held >= u64::from(max) {
-            return Err(self.over("handles-max", max.into()));
+            return Err(self.over(Limit::Handles, max.into()));
         }
         self.handles += 1;
         Ok(())
@@ -175,7 +182,7 @@ impl TurnHost for TurnContext {
     }
 
     fn began_ns(&self) -> u64 {
-        self.began_ns
+        self.began.monotonic_ns
     }
 
     fn wall_ns(&self) -> u64 {
@@ -222,15 +229,18 @@ impl TurnHost for TurnContext {
         weight_bytes: usize,
         ask: bool,
     ) -> Result<(), SendError> {
-        let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(channel).when_full else {
-            return Err(SendError::Full);
-        };
-        if to == self.cell.id {
-            return Err(SendError::Full);
-        }
         self.know(to, channel)?;
         let target = self.targets.cell(to).ok_or(SendError::Absent)?;
-        wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await?;
+        let waited = match Policy::of(channel).when_full {
+            WhenFull::WaitThenReject { wait_ms_max } if to != self.cell.id => {
+                wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await
+            }
+            _ => Err(SendError::Full),
+        };
+        if waited == Err(SendError::Full) {
+            full(&self.hive, &target, self.began.origin, weight_bytes);
+        }
+        waited?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
         }
@@ -249,7 +259,11 @@ impl TurnHost for TurnContext {
             let Some(cell) = self.hive.cell(agent) else { continue };
             match reserve_at(&cell, Channel::Events, weight_bytes) {
                 Ok(true) => reached.push(agent),
-                Ok(false) => self.hive.emit_of(&cell, What::MessageDropped { reason: "subscriber-full" }),
+                Ok(false) => {
+                    let scene = cell.scene().because(self.began.origin);
+                    self.hive.notice(&cell, &scene, What::MessageDropped { reason: "subscriber-full" });
+                    full(&self.hive, &cell, self.began.origin, weight_bytes);
+                }
                 Err(_) => {}
             }
         }
@@ -293,9 +307,7 @@ impl TurnHost for TurnContext {
         let stored = i64::try_from(self.cell.mind.lock().state.bytes).unwrap_or(i64::MAX);
         let after = stored.saturating_add(self.put_bytes).saturating_add(change_bytes);
         if change_bytes > 0 && after > i64::try_from(max).unwrap_or(i64::MAX) {
-            let scene = self.scene(None);
-            self.hive.emit(&scene, What::LimitReached { limit: "state-bytes-max", value: max });
-            return Err(format!("state-bytes-max = {max} of agent {}", self.cell.name));
+            return Err(self.breach(Limit::StateBytes, max));
         }
         self.put_bytes = self.put_bytes.saturating_add(change_bytes);
         Ok(())
@@ -315,7 +327,7 @@ impl TurnHost for TurnContext {
         }
         let max = self.cell.spec.budget.timers_max;
         if self.hive.alarms.count(self.cell.id) + self.timers >= max {
-            return Err(self.over("timers-max", max.into()));
+            return Err(self.over(Limit::Timers, max.into()));
         }
         self.timers += 1;
         Ok(())
@@ -359,18 +371,29 @@ impl TurnHost for TurnContext {
         }
     }
 
-    fn event(&mut self, cause: Option<MessageId>, what: What) {
+    fn begun(&mut self, origin: Option<Origin>) {
+        self.began.origin = origin;
+    }
+
+    fn event(&mut self, what: What) {
         if !self.hive.events.wanted(what.severity()) && what.severity() == Severity::Debug {
             return;
         }
         if matches!(what, What::Log { .. } | What::Custom { .. }) {
             let now = self.hive.clock.monotonic_ns();
-            let Some(lines) = self.cell.rates.lock().take_line(now) else { return };
-            if lines > 0 {
-                self.hive.emit(&self.scene(cause), What::LogSuppressed { lines });
+            let line = self.cell.rates.lock().take_line(now);
+            match line {
+                Line::Written { left_out: 0 } => {}
+                Line::Written { left_out: lines } => self.hive.emit(&self.scene(), What::LogSuppressed { lines }),
+                Line::OverRate(rate) => return drop(self.breach(Limit::LogLinesPerS, rate)),
+                Line::LeftOut => return,
             }
         }
-        self.hive.emit(&self.scene(cause), what);
+        self.began.lines += u32::from(matches!(what, What::Log { .. }));
+        if matches!(what, What::LimitReached { .. }) {
+            return self.notice(what);
+        }
+        self.hive.emit(&self.scene(), what);
     }
 
     fn health(&mut self, health: Health) {
@@ -384,7 +407,7 @@ impl TurnHost for TurnContext {
             mind.degraded = matches!(health, Health::Degraded(_)).then(|| reason.clone());
             mind.failing = matches!(health, Health::Failing(_)).then(|| reason.clone());
         }
-        self.hive.emit(&self.scene(None), What::Health { status, reason });
+        self.notice(What::Health { status, reason });
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use skep_core::dead::{DeadLetter, DeadLetters, DeadRoom};
 use skep_core::event::What;
-use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, DeadReason, Message, MessageId, Name, Rare, Seq};
+use skep_core::{AgentId, AskFailure, Bytes, Channel, Class, DeadReason, Message, MessageId, Name, Origin, Rare, Seq};
 use skep_store::{Space, Write};
 
 use crate::answer::{End, end_ask, may_come_again, owed_by};
 use crate::cell::Cell;
+use crate::events::Scene;
 use crate::hive::Hive;
 use crate::record::{DeadRecord, decode, encode, id_key};
 
@@ -31,6 +32,18 @@ impl Dead {
 
 /// Makes a dead letter of a message of an agent, in one commit that also consumes it and answers its asker.
 pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason: DeadReason, to_asker: AskFailure) {
+    bury_of(hive, cell, cell.scene(), message, reason, to_asker);
+}
+
+/// The same, where it happens: in the turn that was its last.
+pub(crate) fn bury_of(
+    hive: &Arc<Hive>,
+    cell: &Arc<Cell>,
+    scene: Scene,
+    message: Message,
+    reason: DeadReason,
+    to_asker: AskFailure,
+) {
     let mut writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
     writes.append(&mut hive.calls.deletes(hive, message.id));
     hive.calls.forget(message.id);
@@ -50,8 +63,7 @@ pub(crate) fn bury(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message, reason:
     if let (Class::Down, true) = (&message.class, cell.is_durable()) {
         writes.extend(crate::links::forget_monitor(hive, cell.id, message.sender));
     }
-    let mut scene = cell.scene();
-    scene.cause = Some(message.id);
+    let scene = scene.because(Some(Origin::of(&message)));
     let ask = message.id;
     let end = owed.map(|owed| End::of(hive, cell, (ask, owed), to_asker, &mut writes));
     keep(hive, cell.name.clone(), message, reason.clone(), cell.is_durable(), writes);
@@ -73,11 +85,12 @@ pub(crate) fn lost(hive: &Arc<Hive>, to: AgentId, message: Message, reason: Dead
         Some(cell) => bury(hive, &cell, message, reason, failure),
         None => {
             let (ask, owed) = (message.id, owed_by(&message));
+            let scene = Scene::default().because(Some(Origin::of(&message)));
             let writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
             let name = hive.directory.name_of(to).or_else(|| hive.directory.rested_name(to));
             let name = name.or_else(|| Name::new(&format!("agent-{}", to.0)).ok()).unwrap_or_else(Name::reply);
             keep(hive, name, message, reason.clone(), true, writes);
-            hive.emit(&Default::default(), What::DeadLetter { message: ask, reason });
+            hive.emit(&scene, What::DeadLetter { message: ask, reason });
             if let Some(owed) = owed {
                 end_ask(hive, to, ask, &owed, Err(failure));
             }

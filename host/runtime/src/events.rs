@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use skep_core::clock::Clock;
 use skep_core::event::{AgentRef, Event, Severity, Value, What};
-use skep_core::{Incarnation, MessageId, Name, TurnId};
+use skep_core::{AgentId, Incarnation, MessageId, Name, Origin, TurnId};
 use tokio::sync::broadcast;
 
 use crate::view::EventStream;
@@ -58,6 +58,13 @@ pub(crate) struct Scene {
     pub(crate) cause: Option<MessageId>,
     pub(crate) correlation: Option<MessageId>,
     pub(crate) duration_ns: Option<u64>,
+}
+
+impl Scene {
+    /// The same, on behalf of this one.
+    pub(crate) fn because(self, origin: Option<Origin>) -> Self {
+        Self { cause: origin.map(|origin| origin.cause), correlation: origin.map(|origin| origin.correlation), ..self }
+    }
 }
 
 impl Events {
@@ -115,7 +122,25 @@ impl Events {
         recent.push_back(event);
     }
 
-    fn count(&self, what: &What) {
+    /// What a turn has logged is kept, and marked: it has failed or was undone. `lines` is how many there are at most.
+    pub(crate) fn mark_undone(&self, agent: AgentId, turn: TurnId, mut lines: u32) {
+        for event in self.recent.lock().iter_mut().rev() {
+            if lines == 0 {
+                return;
+            }
+            let is_of_turn = event.turn == Some(turn) && event.agent.as_ref().is_some_and(|of| of.id == agent);
+            if is_of_turn
+                && matches!(event.what, What::Log { .. })
+                && let What::Log { undone, .. } = &mut Arc::make_mut(event).what
+            {
+                *undone = true;
+                lines -= 1;
+            }
+        }
+    }
+
+    /// Counts what has happened, whoever is told of it.
+    pub(crate) fn count(&self, what: &What) {
         let key = match what {
             What::TurnCommitted { .. } | What::Metric { .. } | What::Span { .. } => return,
             What::DeadLetter { reason, .. } => format!("message.dead-letter.{}", reason.word()),

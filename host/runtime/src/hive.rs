@@ -29,6 +29,7 @@ use crate::outside::Outside;
 use crate::scheduler::Scheduler;
 use crate::supervise::Supervision;
 use crate::swap::UnderWay;
+use crate::turn::Began;
 
 /// See the module.
 pub(crate) struct Hive {
@@ -76,9 +77,25 @@ impl Hive {
         self.events.emit(scene, what);
     }
 
+    /// As `emit`, of what a guest can bring about in a loop: what is over the agent's rate is only counted.
+    pub(crate) fn notice(&self, cell: &Cell, scene: &Scene, what: What) {
+        if cell.rates.lock().take_notice(self.clock.monotonic_ns()) {
+            self.emit(scene, what);
+        } else {
+            self.events.count(&what);
+        }
+    }
+
     /// An event of an agent that is not of a turn.
     pub(crate) fn emit_of(&self, cell: &Cell, what: What) {
         self.events.emit(&cell.scene(), what);
+    }
+
+    /// A turn has failed or was undone: what it has logged says so.
+    pub(crate) fn mark_undone(&self, cell: &Cell, began: Began) {
+        if began.lines > 0 {
+            self.events.mark_undone(cell.id, began.turn, began.lines);
+        }
     }
 
     /// Puts an agent into the queue of runnable agents, if it has something to do.

@@ -13,7 +13,7 @@ use skep_engine::{Failure, Limits, StartReason};
 use crate::cell::{Cell, Mind};
 use crate::context::TurnContext;
 use crate::hive::Hive;
-use crate::turn::{Running, enter};
+use crate::turn::{Began, Running, enter};
 
 /// Instances that are dropped at once when the pool is full.
 const EVICTED_AT_ONCE_MAX: usize = 64;
@@ -93,8 +93,7 @@ async fn wait_for_pool() {
 
 /// An instance that was dropped is needed again: its state is as last committed, and `start` may only read.
 async fn wake_up(hive: &Hive, cell: &Arc<Cell>, instance: &mut Running) -> Result<(), ExitReason> {
-    let turn_id = cell.next_turn();
-    instance.host_mut().prepare(turn_id, hive.clock.monotonic_ns(), &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let turn = Turn::alone(None::<MessageId>, hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, StartReason::Woken)).await;

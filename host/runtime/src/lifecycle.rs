@@ -210,17 +210,13 @@ pub(crate) async fn start_turn(
     digest: Digest,
     why: StartReason,
 ) -> Result<(), ExitReason> {
-    let began = Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    };
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = start_cause(hive, cell, &why);
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let config = cell.spec.config_json.clone();
     let left = enter(cell, instance.start(turn, &config, why)).await;
     instance.host_mut().settle();
+    let began = instance.host().began;
     let started = match ended_alone(instance, left) {
         Ok(turn) => commit_alone(hive, cell, began, turn, started_record(hive, cell, digest), None).await,
         Err((turn, reason)) => {
@@ -237,16 +233,22 @@ pub(crate) async fn start_turn(
 
 /// How a turn without messages ended: well, or why not and what is left of it.
 pub(crate) fn ended_alone(instance: &mut Running, left: Left) -> Result<Turn, (Turn, ExitReason)> {
+    instance.host().tell_overtime(&left);
     let reason = match left {
         Left::Ended(ended) => match ended.outcome {
             Ok(_) => return Ok(ended.turn),
-            Err(failure) => return Err((ended.turn, start_failed(failure))),
+            Err(failure) => {
+                instance.host().forsaken();
+                return Err((ended.turn, start_failed(failure)));
+            }
         },
-        Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn-wall-ms-max = {limit_ms}")),
+        Left::WallTime(limit_ms) => ExitReason::StartFailed(format!("over turn_wall_ms_max = {limit_ms}")),
         Left::Cancelled => ExitReason::Shutdown,
         Left::Panicked => ExitReason::StartFailed("the host panicked inside the sandbox".to_owned()),
     };
-    Err((instance.abandon().unwrap_or_default(), reason))
+    let turn = instance.abandon().unwrap_or_default();
+    instance.host().forsaken();
+    Err((turn, reason))
 }
 
 /// The same for a durable agent's only `fresh`, another one for every other start.
@@ -394,12 +396,7 @@ async fn stop_turn(
     reason: &ExitReason,
     mut patience: Pin<&mut impl Future<Output = ()>>,
 ) -> bool {
-    let began = Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    };
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = MessageId::of_text("stop", &format!("{:016x} {}", cell.lineage.0, hive.clock.wall_ns()));
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
     let left = tokio::select! {
@@ -407,7 +404,9 @@ async fn stop_turn(
         () = &mut patience => Left::Cancelled,
     };
     let mut in_time = !matches!(left, Left::Cancelled);
-    match ended_alone(instance, left) {
+    let ended = ended_alone(instance, left);
+    let began = instance.host().began;
+    match ended {
         // A commit that fails here leaves nothing behind; the agent ends all the same.
         Ok(turn) => {
             let void = Some((cell.clone(), began.undoings));

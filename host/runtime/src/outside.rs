@@ -14,7 +14,8 @@ use skep_bus::route::{Asked, Rule};
 use skep_core::name::BadName;
 use skep_core::spec::Durability;
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Rare, SendError,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Origin, Rare,
+    SendError,
 };
 use skep_store::{Space, Sync, Write};
 use tokio::sync::oneshot;
@@ -25,7 +26,7 @@ use crate::commit::{CommitFailed, Job};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{SeenEnd, SeenRecord, encode, id_key};
-use crate::targets::{reserve_at, wait_at};
+use crate::targets::{full, reserve_at, wait_at};
 
 /// Ids of clients that are remembered; beyond it the oldest are forgotten before their window ends.
 const SEEN_MAX: usize = 1_000_000;
@@ -340,7 +341,7 @@ async fn send_message(
     }
     let weight_bytes = message.weight_bytes();
     let entering = Entering::new(hive, id);
-    if let Err(error) = reserve(cell, &message, weight_bytes).await {
+    if let Err(error) = reserve(hive, cell, &message, weight_bytes).await {
         return Err(entering.refused(error));
     }
     // From here on nothing waits before the message is taken.
@@ -451,7 +452,7 @@ async fn enter(hive: &Arc<Hive>, cell: &Arc<Cell>, message: Message) -> Result<(
         }
         Err(message) => message,
     };
-    reserve(cell, &message, weight_bytes).await?;
+    reserve(hive, cell, &message, weight_bytes).await?;
     crate::release::deliver(hive, cell.id, message, weight_bytes);
     Ok(())
 }
@@ -524,15 +525,19 @@ fn kind_of(text: &str) -> Result<Name, BadName> {
 }
 
 /// Reserves a place, and waits for one if there is none.
-async fn reserve(cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Result<(), Error> {
-    let fails = |cause| Error::Send { agent: cell.name.to_string(), cause };
-    if reserve_at(cell, message.channel, weight_bytes).map_err(fails)? {
-        return Ok(());
-    }
-    let WhenFull::WaitThenReject { wait_ms_max } = Policy::of(message.channel).when_full else {
-        return Err(fails(SendError::Full));
+async fn reserve(hive: &Hive, cell: &Arc<Cell>, message: &Message, weight_bytes: usize) -> Result<(), Error> {
+    let reserved = match (reserve_at(cell, message.channel, weight_bytes), Policy::of(message.channel).when_full) {
+        (Ok(true), _) => return Ok(()),
+        (Ok(false), WhenFull::WaitThenReject { wait_ms_max }) => {
+            wait_at(cell, message.channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await
+        }
+        (Ok(false), _) => Err(SendError::Full),
+        (Err(error), _) => Err(error),
     };
-    wait_at(cell, message.channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await.map_err(fails)
+    if reserved == Err(SendError::Full) {
+        full(hive, cell, Some(Origin::of(message)), weight_bytes);
+    }
+    reserved.map_err(|cause| Error::Send { agent: cell.name.to_string(), cause })
 }
 
 /// Looks a client's id up, and notes it if it is new.

@@ -7,7 +7,7 @@ use skep_bus::Bus;
 use skep_core::ask::OpenAsk;
 use skep_core::event::{Severity, What};
 use skep_core::turn::Effect;
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, DeadReason, Message, TurnId};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, DeadReason, Message, Origin, TurnId};
 
 use crate::answer::{deliver_answer, end_ask, owed_by};
 use crate::cell::Cell;
@@ -38,15 +38,13 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
                 None => end_ask(hive, cell.id, ask, &owed, result),
             },
             Out::Timer { name, timer } => hive.alarms.set_timer(cell.id, name, timer),
-            Out::Unowed => hive.emit_of(cell, What::MessageDropped { reason: "late-reply" }),
+            Out::Unowed => hive.emit(&cell.scene_of(release.began), What::MessageDropped { reason: "late-reply" }),
             Out::Effect(Effect::Exit(reason)) => exit = Some(reason),
-            Out::Effect(effect) => perform(hive, cell, effect),
+            Out::Effect(effect) => perform(hive, cell, release.began, effect),
         }
     }
     if hive.events.wanted(Severity::Debug) {
-        let mut scene = cell.scene();
-        scene.turn = Some(release.began.turn);
-        scene.cause = release.handled.first().map(|message| message.id);
+        let mut scene = cell.scene_of(release.began);
         scene.duration_ns = Some(release.duration_ns);
         hive.emit(&scene, What::TurnCommitted { handled: release.handled.len() as u32, effects });
     }
@@ -130,7 +128,8 @@ fn deliver_row(hive: &Arc<Hive>, to: AgentId, first: BoxedMessage, promised_byte
 
 /// A message that has come before: it is not handled again, but an ask ends as it did then, or will.
 fn repeated(hive: &Arc<Hive>, receiver: &Cell, message: &Message, end: Option<Result<Bytes, AskFailure>>) {
-    hive.emit_of(receiver, What::MessageDropped { reason: "duplicate" });
+    let scene = receiver.scene().because(Some(Origin::of(message)));
+    hive.emit(&scene, What::MessageDropped { reason: "duplicate" });
     let Some(owed) = owed_by(message) else { return };
     match end {
         Some(result) => end_ask(hive, receiver.id, message.id, &owed, result),
@@ -159,7 +158,7 @@ pub(crate) fn is_remembered(receiver: &Cell, message: &Message) -> bool {
     told && receiver.is_durable() && message.row.is_none() && message.sender != AgentId::OUTSIDE
 }
 
-fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
+fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, effect: Effect) {
     match effect {
         Effect::CancelTimer { name } => hive.alarms.cancel_timer(cell.id, &name),
         Effect::Subscribe { pattern, on: true } => drop(hive.bus.subscribe(&pattern, cell.id)),
@@ -167,7 +166,7 @@ fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
         Effect::Register(profile) => {
             cell.mind.lock().profile = (*profile).clone();
             hive.directory.registry.write().set_profile(cell.id, *profile);
-            hive.emit_of(cell, What::AgentRegistered);
+            hive.emit(&cell.scene_of(began), What::AgentRegistered);
         }
         Effect::Group { group, join: true } => drop(hive.directory.registry.write().join(cell.id, &group)),
         Effect::Group { group, join: false } => drop(hive.directory.registry.write().leave(cell.id, &group)),
@@ -181,7 +180,7 @@ fn perform(hive: &Arc<Hive>, cell: &Arc<Cell>, effect: Effect) {
 
 /// The commit failed: nothing of the turn leaves, and its messages come again after those of earlier turns.
 pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, release: Release, failed: &CommitFailed) {
-    hive.emit_of(cell, What::CommitFailed { detail: failed.to_string() });
+    hive.emit(&cell.scene_of(began), What::CommitFailed { detail: failed.to_string() });
     {
         let mut mind = cell.mind.lock();
         mind.agent.undo();
@@ -203,6 +202,7 @@ pub(crate) fn take_back(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, releas
 /// A turn without messages was not committed.
 pub(crate) fn retract_alone(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
     cell.mind.lock().timers_pending.retain(|_, of| *of != release.began.turn);
+    hive.mark_undone(cell, release.began);
     retract(hive, cell, release.out, &[]);
 }
 

@@ -8,7 +8,7 @@ use skep_core::ask::Owed;
 use skep_core::spec::Durability;
 use skep_core::timer::Timer;
 use skep_core::turn::{Effect, Sealed};
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name, Origin};
 use skep_store::{Space, Sync, Write};
 
 use crate::answer::{answer_message, may_come_again, owed_by};
@@ -299,7 +299,7 @@ impl Sealer<'_> {
         for (index, refusal) in refused {
             let Some(message) = handled.get(index as usize) else { continue };
             self.cell.stats.refused.fetch_add(1, Ordering::Relaxed);
-            let scene = crate::events::Scene { cause: Some(message.id), ..self.cell.scene() };
+            let scene = self.cell.scene_of(self.began).because(Some(Origin::of(message)));
             self.hive.emit(&scene, skep_core::event::What::MessageRefused { why: refusal.to_string() });
             if let Some(owed) = owed_by(message) {
                 self.end(message.id, owed, Err(AskFailure::Refused(refusal)));

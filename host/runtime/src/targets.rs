@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_core::{AgentId, Channel, IdMap, SendError};
+use skep_core::event::What;
+use skep_core::{AgentId, Channel, IdMap, Origin, SendError};
 
 use crate::cell::Cell;
+use crate::hive::Hive;
 
 /// Receivers that are remembered; beyond it the memory starts anew.
 const TARGETS_MAX: usize = 1_024;
@@ -142,6 +144,12 @@ pub(crate) async fn wait_at(
         // The bell is not rung for the last few places.
         Err(_) => look().unwrap_or(Err(SendError::Full)),
     }
+}
+
+/// A mailbox has no room for a message of this weight: operators are told which of its bounds is in the way.
+pub(crate) fn full(hive: &Hive, cell: &Cell, origin: Option<Origin>, weight_bytes: usize) {
+    let (limit, value) = cell.mind.lock().agent.mailbox().scarcest(weight_bytes);
+    hive.notice(cell, &cell.scene().because(origin), What::LimitReached { limit, value });
 }
 
 fn bit(channel: Channel) -> u8 {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
-use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, TurnId};
+use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Incarnation, Limit, Origin, TurnId};
 use skep_engine::{Ended, Failure, Instance};
 
 use crate::cell::Cell;
@@ -26,13 +26,31 @@ const SPINNER_NS: u64 = 1_000_000;
 
 pub(crate) type Running = Box<Instance<TurnContext>>;
 
-/// What is known of a turn from its beginning.
-#[derive(Clone, Copy)]
+/// What is known of a turn from its beginning, and while it runs.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Began {
     pub(crate) turn: TurnId,
     /// The cell's count of undoings then: if it has changed, the turn is void.
     pub(crate) undoings: u32,
     pub(crate) monotonic_ns: u64,
+    /// Of the instance that it runs in.
+    pub(crate) incarnation: Incarnation,
+    /// On whose behalf its guest has worked last.
+    pub(crate) origin: Option<Origin>,
+    /// Lines of the log that its guest has written so far.
+    pub(crate) lines: u32,
+}
+
+impl Began {
+    /// A turn begins now.
+    pub(crate) fn now(hive: &Hive, cell: &Cell) -> Self {
+        Self {
+            turn: cell.next_turn(),
+            undoings: cell.undoings.load(Ordering::Acquire),
+            monotonic_ns: hive.clock.monotonic_ns(),
+            ..Self::default()
+        }
+    }
 }
 
 /// How the guest was left.
@@ -64,7 +82,7 @@ pub(crate) fn run(hive: &Arc<Hive>, cell: &Arc<Cell>) {
     if is_roomy {
         cell.room.ring();
     }
-    let began = Began { turn: cell.next_turn(), undoings, monotonic_ns: hive.clock.monotonic_ns() };
+    let began = Began { undoings, ..Began::now(hive, cell) };
     let instance = cell.instance.lock().take();
     let mut inside: Inside = match instance {
         Some(instance) => Box::pin(over(cell.clone(), instance, began, batch)),
@@ -95,8 +113,7 @@ async fn revived(hive: Arc<Hive>, cell: Arc<Cell>, began: Began, batch: Vec<Boxe
 
 /// The guest goes over a batch.
 async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, batch: Vec<BoxedMessage>) -> Came {
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &batch);
-    instance.host_mut().undoings = began.undoings;
+    instance.host_mut().prepare(began, &batch);
     let turn = Turn::over(batch, instance.batch_max() == 1);
     let left = enter(&cell, instance.handle(turn)).await;
     Ok((instance, left))
@@ -132,31 +149,44 @@ async fn wall_time(limit_ms: u32) {
     tokio::time::sleep(Duration::from_millis(limit_ms.into())).await;
 }
 
+impl Left {
+    /// The budget of time at which it was ended.
+    pub(crate) fn overtime(&self) -> Option<(Limit, u64)> {
+        match self {
+            Self::WallTime(ms) => Some((Limit::TurnWallMs, (*ms).into())),
+            Self::Ended(Ended { outcome: Err(Failure::Deadline { ms }), .. }) => Some((Limit::TurnCpuMs, (*ms).into())),
+            _ => None,
+        }
+    }
+}
+
 fn conclude(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, came: Came) {
     let (mut instance, left) = match came {
         Ok(came) => came,
         Err((batch, reason)) => return not_entered(hive, cell, began, batch, reason),
     };
+    instance.host().tell_overtime(&left);
+    if let Left::Ended(ended) = left {
+        return ended_by_itself(hive, cell, instance, ended);
+    }
+    let turn = instance.abandon().unwrap_or_default();
+    let began = instance.host().began;
+    drop(instance);
     match left {
-        Left::Ended(ended) => ended_by_itself(hive, cell, instance, began, ended),
         Left::WallTime(limit_ms) => {
-            let turn = instance.abandon().unwrap_or_default();
-            let detail = format!("over turn-wall-ms-max = {limit_ms}");
+            let detail = format!("over turn_wall_ms_max = {limit_ms}");
             failed(hive, cell, began, turn, "wall-time", detail);
         }
         Left::Panicked => {
-            let turn = instance.abandon().unwrap_or_default();
             let detail = "the host panicked inside the sandbox".to_owned();
             failed(hive, cell, began, turn, "host-panic", detail);
         }
-        Left::Cancelled => {
-            let turn = instance.abandon().unwrap_or_default();
-            undone(hive, cell, began, turn);
-        }
+        Left::Ended(_) | Left::Cancelled => undone(hive, cell, began, turn),
     }
 }
 
-fn ended_by_itself(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, began: Began, ended: Ended) {
+fn ended_by_itself(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: Running, ended: Ended) {
+    let began = instance.host().began;
     let failure = match ended.outcome {
         Ok(handled) => match ended.turn.seal(handled) {
             Ok(sealed) => return succeeded(hive, cell, instance, began, sealed),
@@ -279,35 +309,37 @@ fn job(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, plan: Plan) -> Job {
 /// The turn failed: nothing of it is visible, and its instance is dropped already. One that is void by now is undone, and
 /// counts for nothing.
 fn failed(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, turn: Turn, kind: &'static str, detail: String) {
+    // The guest may not have come as far as its first message.
+    let began = Began { origin: turn.origin(), ..began };
     if cell.undoings.load(Ordering::Acquire) != began.undoings {
         return undone(hive, cell, began, turn);
     }
     cell.stats.turns_failed.fetch_add(1, Ordering::Relaxed);
-    let cause = turn.cause();
     let (batch, effects) = turn.fail();
     give_back(hive, cell, effects);
-    let mut scene = cell.scene();
-    (scene.turn, scene.cause) = (Some(began.turn), cause);
+    let mut scene = cell.scene_of(began);
     scene.duration_ns = Some(hive.clock.monotonic_ns().saturating_sub(began.monotonic_ns));
+    hive.mark_undone(cell, began);
     let count = batch.len() as u32;
-    hive.emit(&scene, What::TurnFailed { kind, detail: detail.clone(), batch: count });
+    hive.emit(&scene, What::TurnFailed { kind, detail: detail.clone(), batch: count, lines: began.lines });
     // Earlier turns may still wait for their commit; what follows from the failure must come after them.
     let after = {
         let mut mind = cell.mind.lock();
         mind.last_failure = Some(detail.clone());
         mind.agent.turn_failed(batch, hive.clock.monotonic_ns())
     };
-    follow(hive, cell, after, detail);
+    follow(hive, cell, began, after, detail);
     hive.wake(cell);
     cell.changed.ring();
 }
 
-fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, after: AfterFailure, detail: String) {
+fn follow(hive: &Arc<Hive>, cell: &Arc<Cell>, began: Began, after: AfterFailure, detail: String) {
+    let scene = cell.scene_of(began);
     if let Some((message, attempt)) = after.again {
-        hive.emit_of(cell, What::MessageRedelivered { message, attempt });
+        hive.emit(&scene, What::MessageRedelivered { message, attempt });
     }
     if let Some(message) = after.dead {
-        crate::dead::bury(hive, cell, *message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
+        crate::dead::bury_of(hive, cell, scene, *message, DeadReason::Failed(detail.clone()), AskFailure::DeadLetter);
     }
     match after.exit {
         Some(FailureExit::MemoryLost) => crate::lifecycle::exit(hive, cell, ExitReason::TurnFailed(detail)),
@@ -332,6 +364,8 @@ pub(crate) fn come_again(
     was_running: bool,
 ) {
     cell.stats.undone.fetch_add(batch.len() as u64, Ordering::Relaxed);
+    hive.mark_undone(cell, began);
+    hive.emit(&cell.scene_of(began), What::TurnUndone { batch: batch.len() as u32, lines: began.lines });
     let orphans = {
         let mut mind = cell.mind.lock();
         mind.agent.turn_undone(began.turn, batch, was_running);

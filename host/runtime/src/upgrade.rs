@@ -1,7 +1,6 @@
 //! Brings an agent's state to another version of its plugin: `migrate` and `start` in a fresh instance, for one commit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use skep_core::turn::Turn;
 use skep_core::{Digest, MessageId};
@@ -44,7 +43,9 @@ pub(crate) async fn rehearse(
     let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
     // The agent works meanwhile, so what is read here may be old by the time it is known.
     instance.host_mut().remembers = false;
-    migrate(hive, cell, &mut instance, from).await.map(|_| ())
+    migrate(hive, cell, &mut instance, from).await?;
+    instance.host().forsaken();
+    Ok(())
 }
 
 /// The agent is quiet and nothing of it runs. The state in memory is the new one from here on, until `take_back`.
@@ -73,8 +74,7 @@ pub(crate) async fn upgrade(
 async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: Digest) -> Result<(Plan, Plan), String> {
     let (began, turn) = migrate(hive, cell, instance, from).await?;
     let migrated = crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string())?;
-    let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     let cause = format!("{:016x} {} {}", cell.lineage.0, from, hive.clock.wall_ns());
     let cause = MessageId::of_text("start upgraded", &cause);
     let turn = Turn::alone(Some(cause), hive.clock.wall_ns());
@@ -83,7 +83,9 @@ async fn run(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, from: D
     instance.host_mut().settle();
     hive.calls.close(hive, cause);
     let started = match ended(hive, cell, instance, left, "start") {
-        Ok(turn) => crate::lifecycle::seal_alone(hive, cell, began, turn).map_err(|reason| reason.to_string()),
+        Ok(turn) => {
+            crate::lifecycle::seal_alone(hive, cell, instance.host().began, turn).map_err(|reason| reason.to_string())
+        }
         Err(why) => Err(why),
     };
     match started {
@@ -101,35 +103,30 @@ async fn migrate(
     instance: &mut Running,
     from: Digest,
 ) -> Result<(Began, Turn), String> {
-    let began = begin(hive, cell);
-    instance.host_mut().prepare(began.turn, began.monotonic_ns, &[]);
+    instance.host_mut().prepare(Began::now(hive, cell), &[]);
     // Without a cause: it may read and write, but not send.
     let turn = Turn::alone(None, hive.clock.wall_ns());
     let left = enter(cell, instance.migrate(turn, from)).await;
-    Ok((began, ended(hive, cell, instance, left, "migrate")?))
+    let turn = ended(hive, cell, instance, left, "migrate")?;
+    Ok((instance.host().began, turn))
 }
 
 fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left, what: &str) -> Result<Turn, String> {
+    instance.host().tell_overtime(&left);
     let why = match left {
         Left::Ended(ended) => match ended.outcome {
             Ok(_) => return Ok(ended.turn),
             Err(failure) => {
                 crate::turn::forsake(hive, cell, ended.turn);
+                instance.host().forsaken();
                 return Err(format!("{what}: {failure}"));
             }
         },
-        Left::WallTime(limit_ms) => format!("{what}: over turn-wall-ms-max = {limit_ms}"),
+        Left::WallTime(limit_ms) => format!("{what}: over turn_wall_ms_max = {limit_ms}"),
         Left::Cancelled => format!("{what} was cancelled"),
         Left::Panicked => format!("{what}: the host panicked inside the sandbox"),
     };
     crate::turn::forsake(hive, cell, instance.abandon().unwrap_or_default());
+    instance.host().forsaken();
     Err(why)
-}
-
-fn begin(hive: &Hive, cell: &Cell) -> Began {
-    Began {
-        turn: cell.next_turn(),
-        undoings: cell.undoings.load(Ordering::Acquire),
-        monotonic_ns: hive.clock.monotonic_ns(),
-    }
 }

@@ -26,13 +26,14 @@ const RECENT_MAX: usize = 16_384;
 /// Which events are wanted.
 struct Filter {
     agent: Option<String>,
-    event: Option<String>,
+    /// How the name begins, any of these; all, if there is none.
+    names: Vec<String>,
 }
 
 impl Filter {
     fn wants(&self, event: &Event) -> bool {
-        let named = |prefix: &String| event.what.name().starts_with(prefix.as_str());
-        self.is_of_agent(event) && self.event.as_ref().is_none_or(named)
+        let named = self.names.is_empty() || self.names.iter().any(|begins| event.what.name().starts_with(begins));
+        named && self.is_of_agent(event)
     }
 
     fn is_of_agent(&self, event: &Event) -> bool {
@@ -42,8 +43,9 @@ impl Filter {
 }
 
 pub(super) async fn stream(State(api): State<Api>, Asked(query): Asked<EventQuery>) -> Result<Response, ApiError> {
-    kinds::check(query.event.as_deref().unwrap_or_default())?;
-    let filter = Filter { agent: query.agent, event: query.event };
+    let names: Vec<String> = query.event.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+    names.iter().try_for_each(|name| kinds::check(name))?;
+    let filter = Filter { agent: query.agent, names };
     // The stream comes first, so that nothing falls between the past and it.
     let following = query.follow.then(|| api.host.events());
     let recent = api.host.recent(RECENT_MAX);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 33] = [
+pub(crate) const NAMES: [&str; 34] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -23,6 +23,7 @@ pub(crate) const NAMES: [&str; 33] = [
     "supervisor.ended",
     "turn.committed",
     "turn.failed",
+    "turn.undone",
     "message.refused",
     "message.redelivered",
     "message.dead-letter",
@@ -67,6 +68,41 @@ mod tests {
         let (names, _) = names.split_once("pub fn severity").unwrap();
         let names: BTreeSet<&str> = names.split('"').skip(1).step_by(2).collect();
         assert_eq!(names, BTreeSet::from(NAMES));
+    }
+
+    /// What stands in quotes after each of these openings.
+    fn quoted<'a>(source: &'a str, opening: &str) -> Vec<&'a str> {
+        source.split(opening).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    /// The words that the documentation of a field lists.
+    fn listed(variant: &str) -> BTreeSet<&'static str> {
+        let source = include_str!("../../../core/src/event.rs");
+        let (_, rest) = source.split_once(variant).unwrap();
+        let (_, words) = rest.split_once("/// The stable word: ").unwrap();
+        words.split_once(".\n").unwrap().0.split(", ").collect()
+    }
+
+    #[test]
+    fn the_words_of_a_turn_that_failed_are_those_that_are_listed() {
+        let failure = include_str!("../../../engine/src/failure.rs");
+        let (_, words) = failure.split_once("pub fn word(&self)").unwrap();
+        let (words, _) = words.split_once("pub fn code").unwrap();
+        let mut words: BTreeSet<&str> = quoted(words, "=> \"").into_iter().collect();
+        // One whose state cannot be read is an exit.
+        assert!(words.remove("state-unreadable"));
+        words.extend(quoted(include_str!("../../../runtime/src/turn.rs"), "failed(hive, cell, began, turn, \""));
+        assert_eq!(words, listed("    TurnFailed {"));
+        assert!(words.contains("wall-time") && words.contains("host-panic"));
+    }
+
+    #[test]
+    fn the_words_of_a_message_that_was_dropped_are_those_that_are_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/src");
+        let sources = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()));
+        let sources: Vec<String> = sources.map(|source| source.unwrap()).collect();
+        let words = sources.iter().flat_map(|source| quoted(source, "What::MessageDropped { reason: \""));
+        assert_eq!(words.collect::<BTreeSet<&str>>(), listed("    MessageDropped {"));
     }
 
     #[test]

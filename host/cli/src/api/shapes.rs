@@ -191,12 +191,12 @@ fn an_event_of_a_turn() {
         incarnation: Incarnation(2),
         turn: Some(TurnId(4)),
         correlation: None,
-        what: What::TurnFailed { kind: "trap", detail: "x".into(), batch: 2 },
+        what: What::TurnFailed { kind: "trap", detail: "x".into(), batch: 2, lines: 1 },
     };
     let expected = json!({
         "id": 9, "time": "1970-01-01T00:00:00.000001Z", "severity": "warn", "event": "turn.failed", "host": "h",
         "agent": "ledger", "incarnation": 2, "turn": 4, "cause": "00000000000000000000000000000001",
-        "correlation": null, "durationNs": 5, "fields": { "kind": "trap", "detail": "x", "batch": 2 },
+        "correlation": null, "durationNs": 5, "fields": { "kind": "trap", "detail": "x", "batch": 2, "lines": 1 },
     });
     same(&convert::event(&event), expected);
 }

@@ -389,7 +389,7 @@ pub struct EventQuery {
     /// Only of this agent.
     #[serde(default)]
     pub agent: Option<String>,
-    /// Only events whose name begins so.
+    /// Only events whose name begins so; several, parted by commas: with any of them.
     #[serde(default)]
     pub event: Option<String>,
 }

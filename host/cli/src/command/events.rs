@@ -24,7 +24,7 @@ pub struct Args {
     /// Only of this agent; with -f of one that is still to come, too
     #[arg(long, add = complete::agents())]
     agent: Option<String>,
-    /// Only events whose name begins so: agent., message.dead-letter, swap.
+    /// Only events whose name begins so: agent., message.dead-letter, swap.,turn.
     #[arg(long, value_name = "NAME", add = complete::kinds())]
     kind: Option<String>,
     /// Only the last so many of the past [default: all that the host keeps]
@@ -51,8 +51,11 @@ pub(super) fn path(follow: bool, agent: Option<&str>, kind: Option<&str>, last: 
     path
 }
 
+/// How an event is shown; none: not at all.
+pub(super) type Row = fn(&Event) -> Option<Vec<String>>;
+
 /// Prints a stream, a row an event. A stream has no JSON value of its own: `json` is one value a line too.
-pub(super) async fn print(context: &Context, path: &str, follow: bool, row: fn(&Event) -> Vec<String>) -> Outcome {
+pub(super) async fn print(context: &Context, path: &str, follow: bool, row: Row) -> Outcome {
     let mut lines = context.within(USUAL, async { context.connect().await?.lines(path).await }).await?;
     let mut count = 0u64;
     let read = async {
@@ -80,31 +83,39 @@ async fn tell_why_nothing(context: &Context) -> Outcome {
     Ok(())
 }
 
-fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outcome {
+fn show(context: &Context, line: &[u8], row: Row) -> Outcome {
     let strange =
         |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
-    if matches!(context.output.format, Format::Json | Format::Jsonl) {
+    let is_json = matches!(context.output.format, Format::Json | Format::Jsonl);
+    let as_it_is = || {
         context.output.write(line)?;
-        return context.output.write(b"\n");
-    }
+        context.output.write(b"\n")
+    };
     let shape: Versioned<serde_json::Value> = serde_json::from_slice(line).map_err(strange)?;
     if shape.kind == "Missed" {
+        if is_json {
+            return as_it_is();
+        }
         let missed: Missed = serde_json::from_value(shape.body).map_err(strange)?;
         context.output.note(&format!("{} events were missed: this reader is slower than the host", missed.missed));
         return Ok(());
     }
     let event: Event = serde_json::from_value(shape.body).map_err(strange)?;
+    let Some(cells) = row(&event) else { return Ok(()) };
+    if is_json {
+        return as_it_is();
+    }
     let mut table = Table::default();
-    table.row(row(&event));
+    table.row(cells);
     context.output.print(&Document::one("Event", &event, event.event.clone(), table))
 }
 
-fn row(event: &Event) -> Vec<String> {
-    vec![
+fn row(event: &Event) -> Option<Vec<String>> {
+    Some(vec![
         event.time.clone(),
         event.severity.clone(),
         event.event.clone(),
         event.agent.clone().unwrap_or_else(|| "-".to_owned()),
         describe::fields(event),
-    ]
+    ])
 }

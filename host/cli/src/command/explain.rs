@@ -14,6 +14,7 @@ use crate::pages;
 #[command(before_help = "Examples:
   skep explain E_MAILBOX_FULL          an error; needs no host
   skep explain agent.budget            keys of the manifest; needs no host
+  skep explain state_bytes_max         a limit that an event names; needs no host
   skep explain pool                    settings of the host that have to do with it")]
 pub struct Args {
     /// A code, a key or a word about a setting [default: all settings]
@@ -26,8 +27,9 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     if topic.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("E_")) {
         return page(context, &topic.to_ascii_uppercase());
     }
-    if let Some(key) = find_key(&topic) {
-        return keys(context, &topic, key);
+    let found = find_keys(&topic);
+    if !found.is_empty() {
+        return keys(context, &found);
     }
     settings(context, &topic).await
 }
@@ -69,12 +71,9 @@ struct ManifestKey {
     doc: &'static str,
 }
 
-/// The key, and those under it.
-fn keys(context: &Context, path: &str, key: &'static Key) -> Outcome {
-    let mut found = Vec::new();
-    collect(path, key, &mut found);
+fn keys(context: &Context, found: &[ManifestKey]) -> Outcome {
     let mut table = Table::new(&["key", "default", "meaning"]);
-    for one in &found {
+    for one in found {
         table.row([one.key.clone(), one.default.to_owned(), one.doc.to_owned()]);
     }
     let names = found.iter().map(|one| one.key.clone()).collect();
@@ -88,11 +87,27 @@ fn collect(path: &str, key: &'static Key, into: &mut Vec<ManifestKey>) {
     }
 }
 
-/// Every key with its path.
-fn keys_of_manifest() -> Vec<String> {
+/// The key at a path, and those under it; else every key of that name, as events and errors say it: `state_bytes_max`.
+fn find_keys(topic: &str) -> Vec<ManifestKey> {
+    let mut found = Vec::new();
+    match find_key(topic) {
+        Some(key) => collect(topic, key, &mut found),
+        None => found.extend(all_keys().into_iter().filter(|key| {
+            key.key.strip_suffix(topic).is_some_and(|before| before.ends_with('.')) && !topic.is_empty()
+        })),
+    }
+    found
+}
+
+fn all_keys() -> Vec<ManifestKey> {
     let mut found = Vec::new();
     ROOT.iter().for_each(|key| collect(key.name, key, &mut found));
-    found.into_iter().map(|key| key.key).collect()
+    found
+}
+
+/// Every key with its path.
+fn keys_of_manifest() -> Vec<String> {
+    all_keys().into_iter().map(|key| key.key).collect()
 }
 
 async fn settings(context: &Context, topic: &str) -> Outcome {
@@ -130,5 +145,26 @@ fn unknown_offline(topic: &str, failure: Failure) -> Failure {
             failure.with_help(format!("settings need a host; or did you mean {similar}?"))
         }
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(topic: &str) -> Vec<String> {
+        find_keys(topic).into_iter().map(|key| key.key).collect()
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_path_and_by_its_name_alone() {
+        assert_eq!(found("agent.budget.state_bytes_max"), ["agent.budget.state_bytes_max"]);
+        assert_eq!(found("state_bytes_max"), ["agent.budget.state_bytes_max"]);
+        assert_eq!(found("budget.state_bytes_max"), ["agent.budget.state_bytes_max"]);
+        assert_eq!(found("strategy"), ["supervisor.strategy"]);
+        assert!(found("hive").len() > 1);
+        for nothing in ["", "bytes_max", "agent.budgt"] {
+            assert!(found(nothing).is_empty(), "{nothing}");
+        }
     }
 }

@@ -348,6 +348,16 @@ fn every_key_of_a_budget_reaches_its_own_field() {
 }
 
 #[test]
+fn every_limit_that_an_event_names_is_a_key_of_the_budget_or_told_in_the_manual() {
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/manifest.md")).unwrap();
+    for limit in skep_core::Limit::ALL {
+        let is_key = BUDGET.iter().any(|key| key.name == limit.name());
+        assert_eq!(is_key, !limit.is_of_the_host(), "{limit}");
+        assert!(manual.contains(&format!("| `{limit}` | ")), "docs/manifest.md has no row for `{limit}`");
+    }
+}
+
+#[test]
 fn one_agent_is_read_from_its_keys_alone() {
     let name = skep_core::Name::new("x").unwrap();
     let spec = agent_from_toml(

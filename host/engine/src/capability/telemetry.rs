@@ -1,5 +1,6 @@
 //! `telemetry`: the agent's own numbers, events and spans. Nothing depends on them.
 
+use skep_core::Limit;
 use skep_core::event::What;
 
 use super::log::shown_fields;
@@ -109,7 +110,7 @@ impl<H: TurnHost> Ctx<H> {
             return true;
         }
         if !std::mem::replace(&mut self.left_out, true) {
-            self.event(What::LimitReached { limit: "telemetry-names-max", value: NAMES_MAX as u64 });
+            self.event(What::LimitReached { limit: Limit::TelemetryNames, value: NAMES_MAX as u64 });
         }
         false
     }

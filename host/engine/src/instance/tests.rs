@@ -109,7 +109,7 @@ async fn memory_beyond_the_budget_is_refused_to_the_guest_and_told_to_the_host()
     let mut instance = guest.instance(small()).await.unwrap();
     let events = instance.host().events.clone();
     assert_eq!(instance.handle(turn(2)).await.outcome.unwrap(), 1);
-    assert!(matches!(events.lock().as_slice(), [What::LimitReached { limit: "memory-bytes-max", .. }]));
+    assert!(matches!(events.lock().as_slice(), [What::LimitReached { limit: Limit::MemoryBytes, .. }]));
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn an_instance_may_hold_so_many_numbers_and_no_more() {
     let limits = Limits { cpu_ms_max: 60_000, ..Limits::default() };
     let mut instance = guest.instance(limits).await.unwrap();
     let outcome = instance.handle(turn(1)).await.outcome;
-    assert!(matches!(outcome, Err(Failure::Limit { limit: "numbers-max", .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Failure::Limit { limit: Limit::Numbers, .. })), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn one_call_may_carry_so_many_bytes_and_no_more() {
     let handle = "(drop (call $number-of (i32.const 0) (i32.const 8000000))) (call $done (i32.const 1))".to_owned();
     let guest = Guest { imports, with: WITH_NAMES, module: NUMBER_OF.to_owned(), handle, ..Guest::default() };
     let outcome = handled(guest, 1).await.outcome;
-    assert!(matches!(outcome, Err(Failure::Limit { limit: "call-bytes-max", .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Failure::Limit { limit: Limit::CallBytes, .. })), "{outcome:?}");
 }
 
 #[tokio::test]
