@@ -1,10 +1,12 @@
 //! Asks: each ends in exactly one message, by its callee, by its failure, or by the host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use skep_core::spec::{Durability, Restart};
 use skep_runtime::{AskOptions, Host};
+use skep_tests::clock::SetClock;
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
 use skep_tests::puppet::{ask, came, journal, json_body, noted, send, told};
@@ -116,20 +118,27 @@ async fn an_owed_reply_and_an_open_ask_outlive_the_host() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ask_whose_deadline_passes_while_the_host_is_down_ends_at_the_start() {
+    let (dir, clock) = (tempfile::tempdir().expect("a directory"), SetClock::default());
     // `a` stops first, so the end of `b` finds nobody to tell.
-    let host = Draft::new()
-        .puppet("b", Durability::None, json!({"hold": [{"do": "later"}]}))
-        .puppet("a", Durability::Full, json!({}))
-        .run()
-        .await;
-    let ops = json!([{"do": "ask", "to": "b", "kind": "hold", "body": 1, "ms": 500}]);
+    let draft = Draft::new().puppet("b", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let draft = draft.puppet("a", Durability::Full, json!({}));
+    let start = async || {
+        let builder = draft.builder().data_dir(dir.path()).clock(Arc::new(clock.clone()));
+        builder.start().await.expect("the hive starts")
+    };
+    let host = start().await;
+    let ops = json!([{"do": "ask", "to": "b", "kind": "hold", "body": 1, "ms": 600_000}]);
     kit::expect(&host, noted("b", "hold 1 from a"), told(&host, "a", ops)).await;
-    let host = host.again().await;
-    // It may have come before the subscription; then the journal has it.
-    let mut watch = Watch::on(&host);
-    if !came(&host, "a").await.iter().any(|line| line.starts_with("answer failed: no reply")) {
-        watch.expect(&event("custom").of("a").saying("answer failed: no reply by the deadline")).await;
-    }
+    assert_eq!(host.inspect("a").expect("an agent").asks_open, 1);
+    host.shutdown().await;
+    drop(host);
+    clock.forward(Duration::from_secs(601));
+    let host = start().await;
+    // Once the answer is committed, whether or not it was noted before this listened.
+    let answered = async { while came(&host, "a").await.is_empty() {} };
+    kit::within("an answer", answered).await;
+    assert_eq!(came(&host, "a").await, ["answer failed: no reply by the deadline"]);
+    assert_eq!(host.inspect("a").expect("an agent").asks_open, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

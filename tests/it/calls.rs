@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skep_core::spec::Durability;
 use skep_runtime::Host;
 use skep_tests::hives::Draft;
-use skep_tests::kit::{self, event};
+use skep_tests::kit::{self, Watch, event};
 use skep_tests::puppet::{ask, came, noted, send, told};
 
 fn call(to: &str, kind: &str) -> Value {
@@ -108,9 +108,16 @@ async fn a_call_does_not_wait_for_what_its_own_turn_has_sent() {
 async fn a_caller_takes_no_other_message_while_it_waits() {
     let host = pair(Durability::Full, json!({"work": [call("b", "hold")]}), json!({"hold": [{"do": "later"}]})).await;
     kit::expect(&host, noted("b", "hold 1 from a"), send(&host, "a", "work", json!(0))).await;
+    let mut watch = Watch::on(&host);
     send(&host, "a", "n", json!(1)).await;
-    let answer = told(&host, "b", json!([{"do": "answer", "body": "now"}]));
-    kit::expect(&host, event("turn.committed").of("a"), answer).await;
+    // It has all the time that these take.
+    for n in 0..20 {
+        ask(&host, "b", "meanwhile", json!(n)).await.expect("a reply");
+    }
+    send(&host, "b", "fence", json!(0)).await;
+    watch.refuse(&noted("a", "n 1"), &noted("b", "fence 0")).await;
+    told(&host, "b", json!([{"do": "answer", "body": "now"}])).await;
+    watch.expect(&noted("a", "n 1")).await;
     kit::expect(&host, noted("a", "fence 0"), send(&host, "a", "fence", json!(0))).await;
     assert_eq!(came(&host, "a").await, ["work 0", "n 1", "fence 0"]);
 }

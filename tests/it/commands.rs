@@ -2,11 +2,10 @@
 //! never silence. What commands do with a host is tested where the host does it.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
-use skep_tests::process::{Process, Ran, binary, skep};
+use skep_tests::process::{Process, Ran, binary, ran, skep};
 use tempfile::TempDir;
 
 struct Hive {
@@ -120,11 +119,11 @@ async fn errors_of_the_command_line_are_json_where_json_is_asked_for() {
 async fn a_demo_of_no_folder_leaves_nothing_behind() {
     let (temporary, components) = (tempfile::tempdir().expect("a folder"), component("digest"));
     let components = components.parent().map(Path::to_owned).expect("a folder");
-    for folder in ["no such folder", "/dev/null"] {
+    for (folder, code) in [("no such folder", 1), ("/dev/null", 2)] {
         let mut demo = tokio::process::Command::new(binary());
         demo.args(["demo", folder, "--components"]).arg(&components).env("TMPDIR", temporary.path());
-        let status = demo.stdout(Stdio::null()).stderr(Stdio::null()).status().await.expect("a process");
-        assert!([Some(1), Some(2)].contains(&status.code()), "{status}");
+        let ended = ran(&mut demo).await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
         let left: Vec<_> = std::fs::read_dir(&temporary).expect("a folder").collect();
         assert!(left.is_empty(), "{left:?}");
     }

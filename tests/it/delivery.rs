@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use skep_core::Channel;
-use skep_core::spec::{AgentSpec, Durability};
+use skep_core::spec::{AgentSpec, Durability, Shutdown};
 use skep_runtime::{Host, SendOptions};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
-use skep_tests::puppet::{ask, came, json_body, noted, send, told};
+use skep_tests::puppet::{ask, came, history, json_body, noted, send, told};
 
 async fn send_on(host: &Host, channel: Channel, kind: &str) {
     let options = SendOptions { channel: Some(channel), ..SendOptions::default() };
@@ -128,19 +128,86 @@ async fn a_durable_mailbox_outlives_its_host() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mailbox_outlives_its_instance() {
-    let on = json!({"busy": [{"do": "spin", "ms": 200}], "end": [{"do": "exit", "reason": "an end"}]});
+    let on =
+        json!({"busy": [{"do": "call", "to": "gate", "kind": "hold"}], "end": [{"do": "exit", "reason": "an end"}]});
     let one_by_one = |spec: &mut AgentSpec| spec.budget.batch_messages_max = 1;
-    let host = Draft::new().puppet_with("b", Durability::None, on, one_by_one).start().await;
-    kit::expect(&host, noted("b", "busy null"), send_on(&host, Channel::Events, "busy")).await;
-    send_on(&host, Channel::Control, "end").await;
-    for n in 1..=20 {
-        send(&host, "b", "n", json!(n)).await;
+    // Who has no durability forgets what was before.
+    let forgotten = ["start fresh"].as_slice();
+    let kept = ["start fresh", "busy null", "end null on control", "start restarted"].as_slice();
+    for (durability, before) in [(Durability::None, forgotten), (Durability::Full, kept)] {
+        let draft = Draft::new().puppet_with("b", durability, on.clone(), one_by_one);
+        let host = draft.puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]})).run().await;
+        let held = noted("gate", "hold null from b");
+        kit::expect(&host, held, send_on(&host, Channel::Events, "busy")).await;
+        send_on(&host, Channel::Control, "end").await;
+        for n in 1..=20 {
+            send(&host, "b", "n", json!(n)).await;
+        }
+        let mut watch = Watch::on(&host);
+        told(&host, "gate", json!([{"do": "answer"}])).await;
+        watch.refuse(&noted("b", "n 1"), &event("agent.restarting").of("b")).await;
+        watch.expect(&noted("b", "n 20")).await;
+        let numbers = (1..=20).map(|n| format!("n {n}"));
+        let expected: Vec<_> = before.iter().map(|line| (*line).to_owned()).chain(numbers).collect();
+        assert_eq!(history(&host, "b").await, expected, "{durability:?}");
     }
-    let mut watch = Watch::on(&host);
-    send(&host, "b", "fence", json!(0)).await;
-    watch.expect(&noted("b", "fence 0")).await;
-    let numbers: Vec<_> = came(&host, "b").await.into_iter().filter(|line| line.starts_with("n ")).collect();
-    assert_eq!(numbers, (1..=20).map(|n| format!("n {n}")).collect::<Vec<_>>());
+}
+
+/// Three receivers, by turns: each has its own order, whatever the others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn order_holds_for_each_of_several_receivers() {
+    for durability in [Durability::None, Durability::Full] {
+        let receivers = ["b", "c", "d"];
+        let draft = receivers
+            .into_iter()
+            .fold(Draft::new().puppet("a", durability, json!({})), |draft, to| draft.puppet(to, durability, json!({})));
+        let host = draft.run().await;
+        let count = 100;
+        let mut watches = receivers.map(|_| Watch::on(&host));
+        for n in 1..=count {
+            let each = receivers.map(|to| json!({"do": "send", "to": to, "kind": "n", "body": n}));
+            send(&host, "a", "do", json!(each)).await;
+        }
+        let expected: Vec<_> = (1..=count).map(|n| format!("n {n} from a")).collect();
+        for (to, watch) in receivers.into_iter().zip(&mut watches) {
+            watch.expect(&noted(to, &format!("n {count} from a"))).await;
+            assert_eq!(came(&host, to).await, expected, "{to} {durability:?}");
+        }
+    }
+}
+
+/// A message waits for `to`, which is busy, when the host ends; whether it is there afterwards.
+async fn outlives(from: Durability, to: Durability) -> bool {
+    let brutal = |spec: &mut AgentSpec| spec.shutdown = Shutdown::Brutal;
+    let busy = json!({"busy": [{"do": "call", "to": "gate", "kind": "hold", "ms": 30_000}]});
+    // The gate is the last to stop, so that the busy turn does not end before its agent.
+    let draft = Draft::new().puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let host = draft.puppet("from", from, json!({})).puppet_with("to", to, busy, brutal).run().await;
+    kit::expect(&host, noted("gate", "hold null from to"), send(&host, "to", "busy", json!(0))).await;
+    let ops = json!([{"do": "send", "to": "to", "kind": "n", "body": 1}]);
+    assert_eq!(told(&host, "from", ops).await, [json!("ok")]);
+    let host = host.again().await;
+    // The busy turn comes again if it is durable, and then the message behind it.
+    let (mut watch, fence) = (Watch::on(&host), noted("to", "fence 0"));
+    send(&host, "to", "fence", json!(0)).await;
+    if to > Durability::None {
+        let held = async { while told(&host, "gate", json!([{"do": "answer"}])).await != [json!("ok")] {} };
+        kit::within("the busy turn once more", held).await;
+    }
+    watch.expect(&fence).await;
+    came(&host, "to").await.contains(&"n 1 from from".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_as_durable_as_the_weaker_of_its_two_ends() {
+    for (from, to, there) in [
+        (Durability::Full, Durability::Full, true),
+        (Durability::Process, Durability::Full, true),
+        (Durability::None, Durability::Full, false),
+        (Durability::Full, Durability::None, false),
+    ] {
+        assert_eq!(outlives(from, to).await, there, "from {from:?} to {to:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,9 @@
 //! Messages that are refused and turns that fail: what is taken back, what comes again, what dies.
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use skep_core::DeadReason;
 use skep_core::spec::{AgentSpec, Durability};
-use skep_runtime::{AskOptions, DeadLetterView, Host, SendOptions};
+use skep_runtime::{DeadLetterView, Host};
 use skep_tests::hives::{Draft, Nest};
 use skep_tests::kit::{self, Watch, event, exited, ready};
 use skep_tests::puppet::{ask, came, history, json_body, noted, send, told, try_told};
@@ -67,7 +66,7 @@ async fn a_refused_message_does_not_keep_its_batch_from_going_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_failed_turn_is_visible() {
     let host = nest(Durability::Full).await;
-    let ended = host.ask("a", "poison", Bytes::new(), AskOptions::default()).await.expect_err("a failure");
+    let ended = ask(&host, "a", "poison", Value::Null).await.expect_err("a failure");
     assert_eq!(ended.code(), "E_DEAD_LETTER");
     assert_eq!(told(&host, "a", json!([{"do": "get", "key": "poisoned"}])).await, [json!(null)]);
     assert!(host.inspect("a").expect("an agent").timers.is_empty());
@@ -210,24 +209,23 @@ async fn a_turn_over_its_wall_time_is_undone() {
     assert_eq!(told(&host, "a", json!([{"do": "get", "key": "k"}])).await, [json!(null)]);
 }
 
+/// What each attempt of a turn drew: the log outlives the attempts that trap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_chance_and_ids_are_the_same_when_a_turn_is_repeated() {
-    let repeat = json!([
-        {"do": "call", "to": "b", "kind": "drawn"},
-        {"do": "draw"},
-        {"do": "trap", "below": 2},
-    ]);
-    let host = Draft::new()
-        .puppet("a", Durability::Full, json!({ "repeat": repeat, "plain": [{"do": "draw"}] }))
-        .puppet("b", Durability::Full, json!({}))
-        .run()
-        .await;
-    let client = || SendOptions { client_id: Some("one".to_owned()), ..SendOptions::default() };
-    let options = || AskOptions { send: client(), ..AskOptions::default() };
-    // The same cause, in two agents' lives: what is drawn belongs to the cause, not to the moment.
-    let first = host.ask("a", "repeat", Bytes::new(), options()).await.expect("a reply");
-    let again = host.ask("a", "repeat", Bytes::new(), options()).await.expect("the same reply");
-    assert_eq!(first, again);
-    assert_eq!(came(&host, "a").await, ["repeat - attempt 2"]);
-    assert_eq!(came(&host, "b").await, ["drawn null from a"], "the call was made once");
+    let host = Draft::new().agent("f", "faults", Durability::Full).run().await;
+    let replay = async || {
+        let mut watch = Watch::on(&host);
+        let reply = ask(&host, "f", "replay", json!({"attempts": 2})).await.expect("a reply");
+        let drawn = watch.expect_times(3, &event("log").of("f").saying("replay {")).await;
+        let drawn = drawn.iter().map(|line| kit::field(line, "text").expect("a line"));
+        assert_eq!(drawn.collect::<Vec<_>>(), vec![format!("replay {reply}"); 3], "each attempt, and what it replied");
+        reply
+    };
+    let (first, second) = (replay().await, replay().await);
+    for what in ["now", "random", "bytes", "id", "sent"] {
+        assert_ne!(first[what], second[what], "{what} of another cause is another one");
+    }
+    let heard = ask(&host, "f", "heard", Value::Null).await.expect("a reply");
+    let notes = heard.as_array().expect("a list").iter().filter(|heard| **heard == json!("note: replayed from f"));
+    assert_eq!(notes.count(), 2, "what each attempt sent came once: {heard}");
 }

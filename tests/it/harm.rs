@@ -1,7 +1,5 @@
 //! What the fixture `faults` does to itself and its host: failures at the edges of an agent's life.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use skep_core::spec::{AgentSpec, Durability, Restart};
 use skep_runtime::Host;
@@ -39,12 +37,15 @@ async fn a_panic_is_told_to_operators() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_may_end_itself_in_its_start() {
     let config = json!({"start": "exit"});
-    let host = faults(config, |spec| spec.restart = Restart::Temporary).await;
-    // It has started, and ended after it; or the hive says that it did not stay.
-    match host {
-        Ok(host) => assert!(ask(&host, "f", "echo", json!(0)).await.is_err()),
-        Err(error) => assert_eq!(error.code(), "E_START_FAILED"),
-    }
+    let host = faults(config, |spec| spec.restart = Restart::Temporary).await.expect("a host: the start went well");
+    // It has ended before the hive was started, or ends now.
+    let gone = async {
+        while host.inspect("f").is_ok() {
+            tokio::task::yield_now().await
+        }
+    };
+    kit::within("the end of the agent", gone).await;
+    assert_eq!(ask(&host, "f", "echo", json!(0)).await.expect_err("nobody").code(), "E_NO_AGENT");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,8 +54,8 @@ async fn every_way_to_fail_a_start_fails_the_hive_and_names_the_agent() {
         [("fail", "as it was told"), ("invalid", "as it was told"), ("trap", "unreachable"), ("spin", "200 ms")]
     {
         let brief = |spec: &mut AgentSpec| spec.budget.turn_cpu_ms_max = 200;
-        let started = tokio::time::timeout(Duration::from_secs(30), faults(json!({ "start": how }), brief)).await;
-        let text = started.expect("no hang").err().expect("a failure").to_string();
+        let started = kit::within("the end of a start", faults(json!({ "start": how }), brief)).await;
+        let text = started.err().expect("a failure").to_string();
         assert!(text.contains("agent f") && text.contains(words), "{how}: {text}");
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use skep_core::spec::Durability;
 use skep_runtime::{AskOptions, Host};
 use skep_tests::hives::Draft;
-use skep_tests::kit::{self, Watch, event, ready};
+use skep_tests::kit::{self, Watch, event, exited, ready};
+use skep_tests::puppet::told;
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -74,6 +76,36 @@ async fn a_sequence_in_another_order_fails() {
     host.restart("a").await.expect("a restart");
     host.restart("b").await.expect("a restart");
     watch.sequence(&[ready("b"), ready("a")]).await;
+}
+
+/// What keeps coming is no reason to wait on for what does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[should_panic(expected = "expected agent.gone of a after every custom of a; not in 200ms")]
+async fn a_fence_that_never_comes_fails_however_much_is_captured() {
+    let tick = json!({"start:fresh": [{"do": "every", "name": "t", "ms": 10}]});
+    let host = Draft::new().puppet("a", Durability::None, tick).start().await;
+    let mut watch = Watch::on(&host).within(SHORT);
+    let (ticks, never) = (event("custom").of("a"), event("agent.gone").of("a"));
+    kit::within("the limit of the watch", watch.capture(&ticks, &never)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[should_panic(expected = "expected agent.ready of a; not in 0ns, instead came:\n  nothing")]
+async fn a_limit_that_has_passed_goes_before_events_that_are_there() {
+    let host = two().await;
+    let mut watch = Watch::on(&host).within(Duration::ZERO);
+    host.restart("a").await.expect("a restart");
+    watch.ready("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[should_panic(expected = "the stream fell behind, so nobody has all of them")]
+async fn a_capture_that_has_missed_events_fails() {
+    let host = Draft::new().puppet("a", Durability::None, json!({})).start().await;
+    let mut watch = Watch::on(&host);
+    told(&host, "a", json!([{"do": "log", "text": "more than a stream keeps", "times": 40_000}])).await;
+    host.stop("a", false).await.expect("a stop");
+    watch.capture(&event("log").of("a"), &exited("a", "shutdown")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,11 +46,18 @@ async fn a_monitor_tells_of_the_end_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_monitor_of_nobody_tells_at_once_and_one_that_is_undone_never() {
     let host = pair(Durability::None, Restart::Permanent).await;
+    let nobody = told(&host, "a", json!([{"do": "monitor", "name": "nobody"}])).await;
+    assert_eq!(nobody, [json!("error: there is no such agent")]);
+    host.stop("b", false).await.expect("a stop");
+    let stopped = told(&host, "a", json!([{"do": "monitor", "name": "b"}]));
+    let (_, results) = kit::expect(&host, noted("a", "down b: no-agent"), stopped).await;
+    assert_eq!(results, [json!("ok")]);
+    host.restart("b").await.expect("a start");
     told(&host, "a", json!([{"do": "monitor", "name": "b"}])).await;
     told(&host, "a", json!([{"do": "demonitor", "name": "b"}])).await;
     kit::expect(&host, event("agent.restarting").of("b"), send(&host, "b", "broken", json!(0))).await;
     kit::expect(&host, noted("a", "fence 0"), send(&host, "a", "fence", json!(0))).await;
-    assert_eq!(came(&host, "a").await, ["fence 0"]);
+    assert_eq!(came(&host, "a").await, ["down b: no-agent", "fence 0"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,12 +92,14 @@ async fn links_and_monitors_outlive_the_host() {
     let host = pair(Durability::Full, Restart::Permanent).await;
     told(&host, "a", json!([{"do": "link", "name": "b"}, {"do": "monitor", "name": "b"}])).await;
     let host = host.again().await;
-    let mut watch = Watch::on(&host);
+    let (mut watch, mut told) = (Watch::on(&host), Watch::on(&host));
     send(&host, "b", "broken", json!(0)).await;
     watch.expect(&exited("a", "linked")).await;
     watch.ready("a").await;
-    let came = came(&host, "a").await;
-    assert!(!came.iter().any(|line| line.contains("no-agent")), "{came:?}");
+    // In either of its lives: which one gets it first is chance.
+    told.expect(&noted("a", "down b: error: broken")).await;
+    kit::expect(&host, noted("a", "fence 0"), send(&host, "a", "fence", json!(0))).await;
+    assert_eq!(came(&host, "a").await, ["down b: error: broken", "fence 0"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

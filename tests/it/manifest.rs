@@ -42,7 +42,8 @@ async fn a_good_manifest_passes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_toml_is_shown_with_its_line_and_column() {
-    refused("[agent.counter\nplugin = 1\n", &["hive.toml:5"]).await;
+    let words = ["E_MANIFEST_SYNTAX", "hive.toml:5:15", " 5 │ [agent.counter", "unclosed table, expected `]`"];
+    refused("[agent.counter\nplugin = 1\n", &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,9 +106,11 @@ async fn a_host_starts_with_lenient_from_a_manifest_with_an_unknown_key_also_det
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plugin_that_is_there_twice_is_an_error_with_its_line_and_column() {
+async fn a_plugin_or_an_agent_that_is_there_twice_is_an_error_with_its_line_and_column() {
     let words = ["E_MANIFEST_DUPLICATE", "hive.toml:5:9", "a table or a key is written once"];
     refused("[plugin.counter]\npath = \"other.wasm\"\n", &words).await;
+    let agent = "[agent.counter]\nplugin = \"counter\"\n";
+    refused(&format!("{agent}{agent}"), &["E_MANIFEST_DUPLICATE", "hive.toml:7:8", "a table or a key"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,15 +128,34 @@ async fn a_pipe_is_no_manifest_and_nobody_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_unit_is_an_error_that_says_what_is_accepted() {
-    refused("[supervisor.team]\nperiod = \"5 minuts\"\n", &["5 minuts", "\"5s\""]).await;
-    refused("[supervisor.team]\nintensity = -1\n", &["-1"]).await;
+    let (value, accepted) = ("E_MANIFEST_VALUE", "accepted: a number and a unit: \"200ms\", \"5s\"");
+    let span = " 6 │ period = \"5 minuts\"\n   ·          ─────┬────\n   ·               ╰── not accepted";
+    refused("[supervisor.team]\nperiod = \"5 minuts\"\n", &[value, "hive.toml:6:10", span, accepted]).await;
+    let accepted = "accepted: a whole number, from 0 to 1000000";
+    let span = " 6 │ intensity = -1\n   ·             ─┬\n   ·              ╰── not accepted";
+    refused("[supervisor.team]\nintensity = -1\n", &[value, "hive.toml:6:13", span, accepted]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_errors_of_a_file_are_told_at_once() {
     let more = "[agent.a]\nplugin = \"contour\"\n[agent.b]\nplugin = \"counter\"\nsupervisor = \"nobody\"\n\
-                [supervisor.x]\nparent = \"y\"\n[supervisor.y]\nparent = \"x\"\n";
-    refused(more, &["contour", "counter", "nobody", "E_MANIFEST_CYCLE"]).await;
+                [supervisor.x]\nparent = \"y\"\n[supervisor.y]\nparent = \"x\"\n[supervisor.a]\nintensity = 1\n";
+    let texts = ["the name a is taken by another supervisor", "there is no plugin contour", "x -> y -> x", "nobody"];
+    refused(more, &texts).await;
+    let (_dir, path) = written(&format!("{GOOD}{more}"));
+    let ran = skep(&["check", "-o", "json", &path.display().to_string()]).await;
+    let error: serde_json::Value = serde_json::from_str(&ran.err).expect("JSON");
+    let problems = error["problems"].as_array().expect("a list").iter();
+    let places: Vec<_> =
+        problems.map(|one| (one["code"].as_str(), one["line"].as_u64(), one["column"].as_u64())).collect();
+    let at = |code, line, column| (Some(code), Some(line), Some(column));
+    let expected = [
+        at("E_MANIFEST_DUPLICATE", 5, 8),
+        at("E_MANIFEST_REFERENCE", 6, 10),
+        at("E_MANIFEST_REFERENCE", 9, 14),
+        at("E_MANIFEST_CYCLE", 11, 10),
+    ];
+    assert_eq!(places, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -251,7 +251,8 @@ async fn a_host_whose_log_is_not_read_goes_on_and_says_what_the_log_lacks() {
     up.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut up = up.spawn().expect("a process");
     let mut lines = BufReader::new(up.stdout.take().expect("a pipe")).lines();
-    while !lines.next_line().await.expect("a line").expect("a host that starts").contains("\"ready\"") {}
+    let mut ready = async || while !lines.next_line().await.expect("a line").expect("a host").contains("\"ready\"") {};
+    kit::within("a host that starts", ready()).await;
     let flood = json!([{"do": "log", "text": "x".repeat(100), "times": 10_000}]).to_string();
     for _ in 0..5 {
         let ran = skep(&["--data", &data, "call", "a", &flood, "--kind", "do", "--timeout", "30s"]).await;
@@ -260,7 +261,7 @@ async fn a_host_whose_log_is_not_read_goes_on_and_says_what_the_log_lacks() {
     assert_eq!(skep(&["--data", &data, "ps", "-o", "name"]).await.out, "a\n");
     let mut log = BufReader::new(up.stderr.take().expect("a pipe")).lines();
     let mut told = async || while !log.next_line().await.expect("a line").expect("a host").contains("were left out") {};
-    tokio::time::timeout(kit::LIMIT, told()).await.expect("a log that says what it lacks");
+    kit::within("a log that says what it lacks", told()).await;
 }
 
 /// A client has an agent without durability do the same again, after the host was killed: what that asks is the same ask.

@@ -6,7 +6,7 @@ use skep_core::spec::{AgentSpec, Durability, Restart};
 use skep_runtime::Host;
 use skep_tests::faulty::{FaultyStore, Turns};
 use skep_tests::guests::variant;
-use skep_tests::hives::{Draft, agent_spec};
+use skep_tests::hives::{Draft, agent_spec, telemetry};
 use skep_tests::kit::{self, Watch, event, exited, ready};
 use skep_tests::puppet::{ask, came, history, noted, send, told, try_told};
 
@@ -80,7 +80,7 @@ async fn an_agent_that_the_manifest_has_no_more_rests_and_its_state_is_kept() {
     let host = host.again_as(without).await;
     assert!(!has(&host, "a") && has(&host, "b"));
     let left_out = host.recent(100).into_iter().filter(|event| event.what.name() == "agent.left-out").count();
-    assert_eq!(left_out, usize::from(std::env::var("SKEP_TEST_TELEMETRY").as_deref() != Ok("off")));
+    assert_eq!(left_out, usize::from(telemetry()));
     let host = host.again_as(|_| whole).await;
     assert_eq!(history(&host, "a").await, ["start fresh", "start restarted"]);
 }
@@ -240,19 +240,19 @@ async fn a_call_that_is_owed_when_the_host_ends_is_handled_once() {
 async fn who_looks_at_agents_and_who_starts_them_do_not_wait_for_each_other() {
     let host = Draft::new().puppet("a", Durability::Full, json!({})).run().await;
     let looks = (*host).clone();
-    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let until = done.clone();
+    // It looks until the other end is gone, which it is too if this test fails.
+    let (alive, watched) = std::sync::mpsc::channel::<()>();
     let looking = std::thread::spawn(move || {
-        while !until.load(std::sync::atomic::Ordering::Relaxed) {
+        while watched.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             let _ = (looks.agents(), looks.tree());
         }
     });
     for count in 0..100 {
         let name = format!("x-{count}");
-        tokio::time::timeout(kit::LIMIT, added(&host, &name)).await.expect("no deadlock");
-        tokio::time::timeout(kit::LIMIT, host.stop(&name, true)).await.expect("no deadlock").expect("a stop");
+        kit::within("an agent, without a deadlock", added(&host, &name)).await;
+        kit::within("a stop, without a deadlock", host.stop(&name, true)).await.expect("a stop");
     }
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(alive);
     looking.join().expect("no panic");
     kit::expect(&host, exited("a", "shutdown"), host.stop("a", false)).await.1.expect("a stop");
 }

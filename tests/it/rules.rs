@@ -24,7 +24,8 @@ async fn fails(kind: &str, word: &'static str, detail: &str) {
     let host = bare().await;
     let failed = event("turn.failed").of("bare").with("kind", word).saying(detail);
     let (_, error) = kit::expect(&host, failed, said(&host, kind)).await;
-    assert!(error.expect_err("a failure").starts_with("E_DEAD_LETTER"));
+    let error = error.expect_err("a failure");
+    assert!(error.starts_with("E_DEAD_LETTER"), "{error}");
     assert!(said(&host, "ok").await.is_ok());
 }
 

@@ -124,7 +124,7 @@ async fn a_broken_disk_takes_the_hive_down_and_says_why() {
     let host = on(&store).await;
     store.turns(Turns::Break);
     kit::expect(&host, event("hive.down"), send(&host, "a", "n", json!(0))).await;
-    let reason = host.ended().await.to_string();
+    let reason = kit::within("the end of the hive", host.ended()).await.to_string();
     assert!(reason.contains("the store failed"), "{reason}");
 }
 
@@ -143,7 +143,7 @@ async fn state_that_cannot_be_read_is_an_exit_and_never_a_fresh_start() {
     watch.expect(&exited("a", "state-unreadable")).await;
     // Its restart cannot read it either, so its supervisor gives up, and nothing was overwritten.
     watch.expect(&event("supervisor.escalated")).await;
-    host.ended().await;
+    kit::within("the end of the hive", host.ended()).await;
     drop(host);
     store.unreadable(false);
     let host = on(&store).await;
@@ -281,7 +281,7 @@ async fn what_is_given_up_at_the_end_is_counted_and_said() {
     store.turns(Turns::NoRoom);
     dead(&host).await;
     let mut watch = Watch::on(&host);
-    tokio::time::timeout(kit::LIMIT, host.shutdown()).await.expect("an end");
+    kit::within("the end of the host", host.shutdown()).await;
     watch.expect(&event("commit.failed").saying("2 writes that nobody waits for are given up")).await;
     assert!(host.counters().values.contains(&("writes.given-up".to_owned(), 2)));
 }
@@ -295,7 +295,7 @@ async fn a_broken_disk_takes_the_hive_down_whatever_was_to_be_written() {
     let error = try_send(&host, "a", "n", json!(0)).await.expect_err("a broken disk");
     assert_eq!(error.code(), "E_STORE_FATAL", "{error}");
     watch.expect(&event("hive.down")).await;
-    let reason = host.ended().await.to_string();
+    let reason = kit::within("the end of the hive", host.ended()).await.to_string();
     assert!(reason.contains("the store failed"), "{reason}");
 }
 
@@ -331,7 +331,7 @@ async fn a_panic_after_a_commit_takes_the_hive_down_and_says_why() {
     watch.expect(&event("commit.failed").of("a")).await;
     clock.set.store(true, Ordering::SeqCst);
     store.turns(Turns::Commit);
-    let reason = tokio::time::timeout(kit::LIMIT, host.ended()).await.expect("an end").to_string();
+    let reason = kit::within("the end of the hive", host.ended()).await.to_string();
     assert!(reason.contains("panicked: the clock has stopped"), "{reason}");
 }
 
@@ -341,7 +341,7 @@ async fn what_is_to_be_written_after_the_end_is_refused() {
     let host = poisoned(&store).await;
     let id = dead(&host).await;
     host.shutdown().await;
-    let dropped = tokio::time::timeout(kit::LIMIT, host.drop_dead_letter(id)).await.expect("no hang");
+    let dropped = kit::within("an answer", host.drop_dead_letter(id)).await;
     assert!(dropped.expect_err("the host has stopped").to_string().contains("the host has stopped"));
 }
 

@@ -1,7 +1,5 @@
 //! Supervision of real agents: strategies, intensity, order of starts and stops, ends of supervisors.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use skep_core::ExitReason;
 use skep_core::spec::{AgentSpec, AutoShutdown, BackOff, Durability, Restart, Strategy, SupervisorSpec};
@@ -118,7 +116,7 @@ async fn a_start_that_never_ends_is_ended_at_its_budget() {
     let brief = |spec: &mut AgentSpec| spec.budget.turn_cpu_ms_max = 100;
     let on = json!({"start:fresh": [{"do": "spin"}]});
     let draft = Draft::new().puppet_with("a", Durability::None, on, brief);
-    let started = tokio::time::timeout(Duration::from_secs(30), draft.builder().start()).await.expect("no hang");
+    let started = kit::within("the end of a start", draft.builder().start()).await;
     let text = started.err().expect("a failure").to_string();
     assert!(text.contains("agent a") && text.contains("100 ms"), "{text}");
 }
@@ -136,7 +134,7 @@ async fn a_start_that_keeps_failing_after_a_crash_escalates() {
     send(&host, "a", "broken", json!(0)).await;
     let restarts = watch.capture(&event("agent.restarting").of("a"), &event("supervisor.escalated")).await;
     assert_eq!(restarts.len(), 3);
-    let reason = host.ended().await;
+    let reason = kit::within("the end of the hive", host.ended()).await;
     assert!(!reason.is_ordinary(), "{reason}");
 }
 
@@ -152,7 +150,7 @@ async fn more_restarts_than_the_intensity_escalate_and_take_the_hive_down() {
     }
     send(&host, "a", "broken", json!(0)).await;
     watch.expect(&event("supervisor.escalated").with("supervisor", "root")).await;
-    let reason = host.ended().await;
+    let reason = kit::within("the end of the hive", host.ended()).await;
     assert!(reason.to_string().contains("gave up"), "{reason}");
     let error = ask(&host, "a", "k", json!(0)).await.expect_err("it has ended");
     assert_eq!(error.code(), "E_HOST_STOPPING", "{error}");
@@ -217,6 +215,6 @@ async fn a_shutdown_ends_in_good_order_and_may_be_asked_for_twice() {
     let host = three(Strategy::OneForOne).await;
     let (first, second) = (host.clone(), host.clone());
     tokio::join!(first.shutdown(), second.shutdown());
-    assert_eq!(host.ended().await, ExitReason::Shutdown);
+    assert_eq!(kit::within("the end of the hive", host.ended()).await, ExitReason::Shutdown);
     assert_eq!(ask(&host, "a", "k", json!(0)).await.expect_err("it has ended").code(), "E_HOST_STOPPING");
 }

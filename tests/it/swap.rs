@@ -1,7 +1,6 @@
 //! Swaps while messages flow: state, messages, asks and timers carry over, and whatever fails leaves the old version.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use skep_core::spec::{AgentSpec, Durability};
@@ -9,7 +8,7 @@ use skep_core::{Digest, Incarnation};
 use skep_runtime::{AgentView, Host, SwapReceipt};
 use skep_tests::guests::{component, variant};
 use skep_tests::hives::Draft;
-use skep_tests::kit::{self, Watch, event};
+use skep_tests::kit::{self, Watch, event, exited};
 use skep_tests::puppet::{ask, came, noted, send, told};
 
 fn counters() -> Draft {
@@ -88,9 +87,11 @@ async fn swaps_under_a_flow_of_messages_lose_nothing_and_keep_the_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asks_timers_and_links_belong_to_the_agent_and_carry_over() {
+    let end = json!([{"do": "exit", "reason": "an end"}]);
     let host = Draft::new()
         .puppet("a", Durability::Full, json!({}))
-        .puppet("b", Durability::Full, json!({"hold": [{"do": "later"}], "end": [{"do": "exit", "reason": "an end"}]}))
+        .puppet("b", Durability::Full, json!({"hold": [{"do": "later"}], "end": end}))
+        .puppet("c", Durability::Full, json!({ "end": end }))
         .run()
         .await;
     let ops = json!([
@@ -98,6 +99,7 @@ async fn asks_timers_and_links_belong_to_the_agent_and_carry_over() {
         {"do": "once", "name": "late", "ms": 60_000},
         {"do": "every", "name": "tick", "ms": 30},
         {"do": "monitor", "name": "b"},
+        {"do": "link", "name": "c"},
         {"do": "subscribe", "pattern": "x"},
     ]);
     kit::expect(&host, noted("b", "hold 1 from a"), told(&host, "a", ops)).await;
@@ -111,6 +113,8 @@ async fn asks_timers_and_links_belong_to_the_agent_and_carry_over() {
     send(&host, "b", "end", json!(0)).await;
     watch.expect(&noted("a", "down b: error: an end")).await;
     assert_eq!(host.inspect("a").expect("an agent").timers.len(), 2);
+    send(&host, "c", "end", json!(0)).await;
+    watch.expect(&exited("a", "linked")).await;
 }
 
 /// The swap fails, and `one` goes on as if nothing had been.
@@ -279,7 +283,7 @@ async fn a_swap_waits_for_a_turn_that_runs() {
     let host = Draft::new().puppet("a", Durability::Full, json!({"busy": [{"do": "spin", "ms": 300}]})).run().await;
     let file = variant("puppet", host.dir(), 1);
     kit::expect(&host, noted("a", "busy 0"), send(&host, "a", "busy", json!(0))).await;
-    let receipt = tokio::time::timeout(Duration::from_secs(30), swap(&host, "a", &file)).await.expect("no hang");
+    let receipt = kit::within("the end of a swap", swap(&host, "a", &file)).await;
     assert_eq!(receipt.agents[0].replayed, 0);
     assert_eq!(came(&host, "a").await, ["busy 0"]);
 }

@@ -120,7 +120,8 @@ async fn a_full_subscriber_is_left_out_and_counted_and_keeps_nobody_waiting() {
     assert!((1..30).contains(&reached), "{reached}");
     let mut watch = kit::Watch::on(&host);
     // Refused until its long turn has ended.
-    while try_send(&host, "b", "fence", json!(0)).await.is_err() {}
+    let taken = async { while try_send(&host, "b", "fence", json!(0)).await.is_err() {} };
+    kit::within("room", taken).await;
     watch.expect(&noted("b", "fence 0")).await;
     let news = came(&host, "b").await.iter().filter(|line| line.starts_with("news")).count();
     assert_eq!(news as u64, reached, "what was counted as reached has come");

@@ -2,6 +2,13 @@
 
 use std::hash::{BuildHasher, Hasher};
 
+/// A number that a variable of the environment sets; none if it is not there. Another word is a mistake that would run
+/// something else than was meant.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
+}
+
 /// Numbers from a seed: xorshift, good enough to choose moments.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
@@ -9,8 +16,7 @@ pub struct Chance(u64);
 impl Chance {
     /// From `SKEP_SEED`, or a new seed; it is printed.
     pub fn announced(what: &str) -> Self {
-        let given = std::env::var("SKEP_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
+        let seed = number("SKEP_SEED").unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
         println!("{what}: SKEP_SEED={seed}");
         Self::from_seed(seed)
     }

@@ -44,8 +44,10 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// The longest start after a kill.
     pub slowest_start: Duration,
-    /// Swaps that had begun when the host was killed.
-    pub swaps_begun: u32,
+    /// Swaps that were asked for.
+    pub swaps_begun: u64,
+    /// Those that the host was killed in the middle of: asked for, and never answered.
+    pub swaps_unfinished: u64,
 }
 
 struct Shared {
@@ -55,6 +57,7 @@ struct Shared {
     acked: watch::Sender<u64>,
     done: AtomicBool,
     swaps_begun: AtomicU64,
+    swaps_unfinished: AtomicU64,
 }
 
 fn name(relay: usize) -> String {
@@ -89,6 +92,7 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
         acked: watch::Sender::new(0),
         done: AtomicBool::new(false),
         swaps_begun: AtomicU64::new(0),
+        swaps_unfinished: AtomicU64::new(0),
     });
     let mut process = Process::up(&file, &shared.data).await;
     shared.starts.send_replace(1);
@@ -117,7 +121,8 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
     Outcome {
         acknowledged: sent.iter().sum(),
         slowest_start,
-        swaps_begun: u32::try_from(shared.swaps_begun.load(Ordering::SeqCst)).expect("few"),
+        swaps_begun: shared.swaps_begun.load(Ordering::SeqCst),
+        swaps_unfinished: shared.swaps_unfinished.load(Ordering::SeqCst),
     }
 }
 
@@ -242,6 +247,9 @@ async fn swap(shared: Arc<Shared>, version: PathBuf) {
     if let Err(failure) = swapped {
         let expected = ["E_HOST_GONE", "E_HOST_UNREACHABLE", "E_SWAP_IN_PROGRESS", "E_HOST_STOPPING"];
         assert!(expected.contains(&&*failure.code), "a swap fails: {} {}", failure.code, failure.message);
+        if failure.code == "E_HOST_GONE" {
+            shared.swaps_unfinished.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use skep_core::event::{Event, Value};
 use skep_runtime::{EventStream, Host, NextEvent};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// How long anything is waited for: far more than it ever takes, so that only what never comes fails.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -107,6 +107,12 @@ pub fn field(event: &Event, name: &str) -> Option<String> {
     event.what.fields().iter().find(|(found, _)| *found == name).map(|(_, value)| shown(value))
 }
 
+/// Waits for what is no event. It ends too: what never comes fails and says what it was.
+pub async fn within<T>(what: &str, wanted: impl Future<Output = T>) -> T {
+    let Ok(found) = tokio::time::timeout(LIMIT, wanted).await else { panic!("{what}: not in {LIMIT:?}") };
+    found
+}
+
 /// Runs the trigger and waits for an event that follows from it. The trigger is a future, so it runs after the
 /// subscription.
 pub async fn expect<T>(host: &Host, pattern: Pattern, trigger: impl Future<Output = T>) -> (Arc<Event>, T) {
@@ -182,20 +188,19 @@ impl Watch {
         self.first(&label, |event| patterns.iter().position(|pattern| pattern.matches(event))).await
     }
 
-    /// All events like this up to the fence.
+    /// All events like this up to the fence, which has to come in time however many come before it.
     pub async fn capture(&mut self, pattern: &Pattern, fence: &Pattern) -> Vec<Arc<Event>> {
-        let mut found = Vec::new();
+        let (mut found, before) = (Vec::new(), self.missed);
         let label = format!("expected {fence} after every {pattern}");
-        loop {
-            let wanted = |event: &Event| (pattern.matches(event) || fence.matches(event)).then_some(());
-            let event = self.first(&label, wanted).await.1;
-            if pattern.matches(&event) {
+        let wanted = |event: &Arc<Event>| {
+            if pattern.matches(event) {
                 found.push(event.clone());
             }
-            if fence.matches(&event) {
-                return found;
-            }
-        }
+            fence.matches(event).then_some(())
+        };
+        self.first(&label, wanted).await;
+        assert_eq!(self.missed, before, "{label}: the stream fell behind, so nobody has all of them");
+        found
     }
 
     /// Waits until an agent takes messages.
@@ -220,10 +225,12 @@ impl Watch {
     }
 
     /// The first event that `wanted` says something about, and what it says.
-    async fn first<T>(&mut self, label: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> (T, Arc<Event>) {
+    async fn first<T>(&mut self, label: &str, mut wanted: impl FnMut(&Arc<Event>) -> Option<T>) -> (T, Arc<Event>) {
         let until = Instant::now() + self.limit;
         loop {
-            let Ok(next) = tokio::time::timeout_at(until, self.stream.next()).await else {
+            // The limit goes before what is there: a stream that always has more must not keep the test.
+            let next = if Instant::now() < until { timeout_at(until, self.stream.next()).await.ok() } else { None };
+            let Some(next) = next else {
                 panic!("{label}; not in {:?}, instead came:\n{}", self.limit, self.instead());
             };
             match next {

@@ -9,6 +9,7 @@
 )]
 
 pub mod chance;
+pub mod clock;
 pub mod crash;
 pub mod faulty;
 pub mod guests;

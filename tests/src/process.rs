@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::hives::{cache_dir, drops, telemetry};
-use crate::kit::LIMIT;
+use crate::kit;
 
 /// The binary, beside this test's own.
 pub fn binary() -> PathBuf {
@@ -53,20 +53,27 @@ impl Process {
 
     /// Waits until it answers, or says why it does not.
     pub async fn ready(&mut self) -> Result<HostStatus, Box<Told>> {
-        loop {
-            match self.told().await {
-                Some(Told::Ready(status)) => return Ok(status),
-                Some(failed @ Told::Failed { .. }) => return Err(Box::new(failed)),
-                Some(_) => {}
-                None => panic!("the host ended before it was ready"),
-            }
-        }
+        self.ready_after(|_| {}).await
     }
 
-    /// What it tells next; none at its end.
-    pub async fn told(&mut self) -> Option<Told> {
-        let line = tokio::time::timeout(LIMIT, self.lines.next_line()).await.expect("a host that tells").ok()??;
-        Some(serde_json::from_str(&line).expect("a line that is understood"))
+    /// As `ready`; what it tells before goes to `told`.
+    pub async fn ready_after(&mut self, mut told: impl FnMut(Told)) -> Result<HostStatus, Box<Told>> {
+        let answer = async {
+            while let Ok(Some(line)) = self.lines.next_line().await {
+                match serde_json::from_str(&line).expect("a line that is understood") {
+                    Told::Ready(status) => return Ok(status),
+                    failed @ Told::Failed { .. } => return Err(Box::new(failed)),
+                    step => told(step),
+                }
+            }
+            panic!("the host ended before it was ready")
+        };
+        kit::within("a host that starts", answer).await
+    }
+
+    /// Its number, while it runs.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("a process that runs")
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -76,14 +83,13 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("a process that runs").to_string();
-        let sent = std::process::Command::new("kill").args([signal, &id]).status().expect("kill");
+        let sent = std::process::Command::new("kill").args([signal, &self.id().to_string()]).status().expect("kill");
         assert!(sent.success());
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(LIMIT, self.child.wait()).await.expect("an end").expect("a status")
+        kit::within("the end of a host", self.child.wait()).await.expect("a status")
     }
 }
 
@@ -100,8 +106,13 @@ pub struct Ran {
 
 /// Runs a command of `skep` to its end.
 pub async fn skep(args: &[&str]) -> Ran {
-    let command = Command::new(binary()).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(LIMIT, command).await.expect("an end").expect("a process");
+    ran(Command::new(binary()).args(args)).await
+}
+
+/// As `skep`, for a command that a test has put together. It is killed with its test.
+pub async fn ran(command: &mut Command) -> Ran {
+    let ends = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = kit::within("the end of a command", ends).await.expect("a process");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }

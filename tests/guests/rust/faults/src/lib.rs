@@ -147,14 +147,6 @@ impl Faults {
         harm::spin();
     }
 
-    fn spin_for(&self, ctx: &mut Context, m: SpinFor) -> u64 {
-        let mut turns = 0;
-        while ctx.elapsed() < Duration::from_millis(m.ms) {
-            turns = std::hint::black_box(turns + 1);
-        }
-        turns
-    }
-
     fn recurse(&self, _: Recurse) -> u64 {
         harm::recurse(1)
     }
@@ -272,15 +264,6 @@ impl Faults {
         Ok(())
     }
 
-    fn bounce(&mut self, ctx: &mut Context, m: Bounce) -> Result<()> {
-        if m.left == 0 {
-            self.hear("bounced".to_owned());
-            return Ok(());
-        }
-        ctx.send(&m.to, &Bounce { to: ctx.me(), left: m.left - 1 })?;
-        Ok(())
-    }
-
     fn meta(&self, ctx: &mut Context, _: Meta) -> Value {
         let meta = ctx.meta();
         let channel = format!("{:?}", ctx.channel());
@@ -323,6 +306,15 @@ impl Faults {
         let read =
             |entry: Result<(String, Bytes), StateError>| entry.map(|(key, Bytes(bytes))| (key, did::read(&bytes)));
         Ok(entries.take(m.limit.unwrap_or(usize::MAX)).map(read).collect::<Result<_, _>>()?)
+    }
+
+    fn put_many(&self, ctx: &mut Context, m: PutMany) -> Did {
+        Did::stored(ctx.state().put_many(&m.entries))
+    }
+
+    fn get_many(&self, ctx: &mut Context, m: GetMany) -> Result<Vec<Value>> {
+        let values = ctx.state().get_many::<Bytes>(&m.keys)?;
+        Ok(values.into_iter().map(|value| value.map_or(Value::Null, |Bytes(bytes)| did::read(&bytes))).collect())
     }
 
     fn once(&self, ctx: &mut Context, m: Once) -> Did {
@@ -414,14 +406,6 @@ impl Faults {
         ctx.registry().leave(&m.group);
     }
 
-    fn set_health(&self, ctx: &mut Context, m: SetHealth) {
-        ctx.health(match m.status.as_str() {
-            "degraded" => Health::Degraded(m.reason),
-            "failing" => Health::Failing(m.reason),
-            _ => Health::Ok,
-        });
-    }
-
     fn log(&self, m: Log) {
         let text = m.text.unwrap_or_else(|| "x".repeat(m.bytes.unwrap_or(10)));
         for line in 0..m.lines.unwrap_or(1) {
@@ -461,10 +445,6 @@ impl Faults {
             std::process::abort();
         }
         Ok(value)
-    }
-
-    fn who(&self, ctx: &mut Context, _: Who) -> Result<Value> {
-        Ok(json!({ "name": ctx.me(), "config": ctx.config().read::<Value>()? }))
     }
 }
 

@@ -70,11 +70,6 @@ pub(crate) struct Panic {
 pub(crate) struct Spin;
 
 #[message(reply = u64)]
-pub(crate) struct SpinFor {
-    pub(crate) ms: u64,
-}
-
-#[message(reply = u64)]
 pub(crate) struct Recurse;
 
 #[message(reply = usize)]
@@ -183,12 +178,6 @@ pub(crate) struct ReplyTwice;
 #[message]
 pub(crate) struct LoopSelf;
 
-#[message]
-pub(crate) struct Bounce {
-    pub(crate) to: Address,
-    pub(crate) left: u32,
-}
-
 #[message(reply = Value)]
 pub(crate) struct Meta;
 
@@ -219,6 +208,16 @@ pub(crate) struct Scan {
     pub(crate) prefix: String,
     pub(crate) after: Option<String>,
     pub(crate) limit: Option<usize>,
+}
+
+#[message(reply = Did)]
+pub(crate) struct PutMany {
+    pub(crate) entries: Vec<(String, Value)>,
+}
+
+#[message(reply = Vec<Value>)]
+pub(crate) struct GetMany {
+    pub(crate) keys: Vec<String>,
 }
 
 #[message(reply = Did)]
@@ -319,13 +318,6 @@ pub(crate) struct Leave {
 }
 
 #[message]
-pub(crate) struct SetHealth {
-    pub(crate) status: String,
-    #[serde(default)]
-    pub(crate) reason: String,
-}
-
-#[message]
 pub(crate) struct Log {
     pub(crate) level: Option<String>,
     pub(crate) text: Option<String>,
@@ -342,6 +334,3 @@ pub(crate) struct Measure;
 pub(crate) struct Replay {
     pub(crate) attempts: u32,
 }
-
-#[message(reply = Value)]
-pub(crate) struct Who;
