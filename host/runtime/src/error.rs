@@ -35,6 +35,9 @@ pub enum Error {
     /// Another swap of the same agent is under way.
     #[error("a swap of {0} is under way")]
     SwapInProgress(String),
+    /// An agent and a plugin have the name that is to be swapped.
+    #[error("{0} is an agent and a plugin: say agent:{0} or plugin:{0}")]
+    SwapTarget(Name),
     /// The swap failed and the old one goes on.
     #[error("the swap failed in {phase}, and the old version goes on: {detail}")]
     SwapFailed {
@@ -97,6 +100,7 @@ impl Error {
                 SendError::TooLarge(_) => "E_TOO_LARGE",
                 SendError::Limit(_) => "E_LIMIT",
                 _ => "E_INVALID_MESSAGE",
+            Self::SwapTarget(_) => "E_SWAP_TARGET",
             },
             Self::Ask { cause, .. } => match cause {
                 AskFailure::NotSent(_) => "E_NOT_SENT",
