@@ -84,8 +84,7 @@ fn show(context: &Context, line: &[u8], row: fn(&Event) -> Vec<String>) -> Outco
     let strange =
         |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
     if matches!(context.output.format, Format::Json | Format::Jsonl) {
-        context.output.write(line)?;
-        return context.output.write(b"\n");
+        return context.output.write_json(line);
     }
     let shape: Versioned<serde_json::Value> = serde_json::from_slice(line).map_err(strange)?;
     if shape.kind == "Missed" {
