@@ -7,6 +7,7 @@ use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
 use skep_tests::process::{Process, Ran, binary, ran, skep};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 struct Hive {
     _process: Process,
@@ -127,4 +128,73 @@ async fn a_demo_of_no_folder_leaves_nothing_behind() {
         let left: Vec<_> = std::fs::read_dir(&temporary).expect("a folder").collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// A pipe that nobody writes into.
+fn pipe(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_pipe_is_waited_for_as_long_as_the_command_may_take() {
+    let hive = hive().await;
+    let path = hive._dir.path().join("pipe");
+    pipe(&path);
+    let body = format!("@{}", path.display());
+    for line in [["call", "counter", &body], ["send", "counter", &body], ["spawn", "x", "counter"]] {
+        let more: &[&str] = if line[0] == "spawn" { &["--config", &body] } else { &[] };
+        let ran = hive.run(&[&line[..], more, &["--timeout", "200ms"]].concat()).await;
+        assert!(ran.code == Some(9) && ran.err.contains("E_COMMAND_TIMEOUT"), "{line:?}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_in_the_data_directory_is_no_file_of_a_host() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().display().to_string();
+    pipe(&dir.path().join("socket"));
+    let ran = skep(&["ps", "--data", &data]).await;
+    assert!(ran.code == Some(3) && ran.err.contains("E_HOST_UNREACHABLE"), "{ran:?}");
+    pipe(&dir.path().join("host.log"));
+    let manifest = dir.path().join("hive.toml");
+    std::fs::write(&manifest, "[hive]\nname = \"x\"\n").expect("a manifest");
+    let ran = skep(&["up", "-d", &manifest.display().to_string(), "--data", &data]).await;
+    assert!(ran.code == Some(1) && ran.err.contains("host.log"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_tells_a_host_that_ended_from_one_that_was_killed() {
+    if !telemetry() {
+        return;
+    }
+    for (killed, code) in [(true, 3), (false, 0)] {
+        let Hive { _process: process, _dir, data } = hive().await;
+        let mut follower = tokio::process::Command::new(binary());
+        follower.args(["events", "-f", "--data"]).arg(&data).stdin(Stdio::null()).kill_on_drop(true);
+        let mut follower = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
+        let mut lines = BufReader::new(follower.stdout.as_mut().expect("a pipe")).lines();
+        lines.next_line().await.expect("a line").expect("an event of the past");
+        if killed {
+            process.kill().await;
+        } else {
+            let down = skep(&["down", "--data", &data.display().to_string()]).await;
+            assert_eq!(down.code, Some(0), "{down:?}");
+        }
+        while lines.next_line().await.expect("a line").is_some() {}
+        let output = follower.wait_with_output().await.expect("an end");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), told.contains("E_HOST_GONE")), (Some(code), killed), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_stopped_is_seen_and_can_be_started_again() {
+    let hive = hive().await;
+    assert_eq!(hive.run(&["stop", "counter"]).await.code, Some(0));
+    let listed = hive.run(&["ps", "-o", "json"]).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed.out).expect("JSON");
+    assert_eq!((&listed["items"][0]["name"], &listed["items"][0]["status"]), (&"counter".into(), &"stopped".into()));
+    hive.refuses(&["spawn", "counter", "counter"], 6, &["E_ALREADY_STARTED", "skep restart"]).await;
+    assert_eq!(hive.run(&["restart", "counter"]).await.code, Some(0));
+    assert_eq!(hive.run(&["call", "counter", "{\"by\": 1}", "--kind", "add"]).await.out, "1");
 }

@@ -14,6 +14,7 @@ mod budget;
 mod calls;
 mod commands;
 mod delivery;
+mod demo_end;
 mod events;
 mod failure;
 mod grants;

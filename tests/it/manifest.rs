@@ -107,7 +107,8 @@ async fn a_host_starts_with_lenient_from_a_manifest_with_an_unknown_key_also_det
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_or_an_agent_that_is_there_twice_is_an_error_with_its_line_and_column() {
-    let words = ["E_MANIFEST_DUPLICATE", "hive.toml:5:9", "a table or a key is written once"];
+    let words =
+        ["E_MANIFEST_DUPLICATE", "hive.toml:5:9", "duplicate key `counter`", "a table or a key is written once"];
     refused("[plugin.counter]\npath = \"other.wasm\"\n", &words).await;
     let agent = "[agent.counter]\nplugin = \"counter\"\n";
     refused(&format!("{agent}{agent}"), &["E_MANIFEST_DUPLICATE", "hive.toml:7:8", "a table or a key"]).await;
@@ -131,7 +132,7 @@ async fn a_wrong_unit_is_an_error_that_says_what_is_accepted() {
     let (value, accepted) = ("E_MANIFEST_VALUE", "accepted: a number and a unit: \"200ms\", \"5s\"");
     let span = " 6 │ period = \"5 minuts\"\n   ·          ─────┬────\n   ·               ╰── not accepted";
     refused("[supervisor.team]\nperiod = \"5 minuts\"\n", &[value, "hive.toml:6:10", span, accepted]).await;
-    let accepted = "accepted: a whole number, from 0 to 1000000";
+    let accepted = "OTP: invalid_intensity";
     let span = " 6 │ intensity = -1\n   ·             ─┬\n   ·              ╰── not accepted";
     refused("[supervisor.team]\nintensity = -1\n", &[value, "hive.toml:6:13", span, accepted]).await;
 }
@@ -178,4 +179,20 @@ async fn nothing_starts_from_a_broken_manifest() {
     assert!(format!("{told:?}").contains("E_MANIFEST_REFERENCE"), "{told:?}");
     assert_eq!(process.ended().await.code(), Some(7));
     assert!(!data.exists(), "no data directory is made for it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_plugins_that_cannot_be_used_are_told_in_one_document() {
+    let (dir, path) = written(&format!("{GOOD}[plugin.one]\npath = \"one.wasm\"\n[plugin.two]\npath = \"two.wasm\"\n"));
+    for name in ["one", "two"] {
+        std::fs::write(dir.path().join(format!("{name}.wasm")), "no component").expect("a file");
+    }
+    let ran = skep(&["check", "-o", "json", &path.display().to_string()]).await;
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_else(|_| panic!("{ran:?}"));
+    let problems = error["problems"].as_array().expect("problems");
+    assert_eq!((ran.code, problems.len()), (Some(7), 2), "{error}");
+    assert!(problems.iter().zip(["one", "two"]).all(|(problem, name)| problem.to_string().contains(name)), "{error}");
+    let mut process = Process::spawn(&path, &dir.path().join("data"));
+    let told = format!("{:?}", process.ready().await.expect_err("a failure"));
+    assert!(told.contains("plugin one:") && told.contains("plugin two:"), "{told}");
 }

@@ -303,3 +303,23 @@ async fn a_swap_whose_caller_has_gone_comes_to_its_end() {
     assert!(version(&host, "one").await.is_some() && version(&host, "two").await.is_some());
     assert_eq!(add(&host, "one", 1).await, json!(6));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_of_an_agent_and_a_plugin_is_never_taken_for_one_of_them_in_silence() {
+    let draft = Draft::new().agent("counter", "counter", Durability::Full);
+    let host = draft.clone().agent("two", "counter", Durability::Full).run().await;
+    let file = component("counter2");
+    let error = host.swap("counter", &file).await.expect_err("either");
+    assert!(
+        error.code() == "E_SWAP_TARGET" && error.to_string().contains("agent:counter or plugin:counter"),
+        "{error}"
+    );
+    assert_eq!(swap(&host, "agent:counter", &file).await.agents.len(), 1);
+    assert_eq!(swap(&host, "plugin:counter", &file).await.agents.len(), 2);
+    assert_eq!(host.swap("plugin:two", &file).await.expect_err("no plugin").code(), "E_NO_PLUGIN");
+    assert_eq!(host.swap("agent:tow", &file).await.expect_err("no agent").code(), "E_NO_AGENT");
+
+    let host = draft.run().await;
+    swap(&host, "counter", &file).await;
+    assert_eq!(swap(&host, "plugin:counter", &file).await.from, host.inspect("counter").expect("an agent").view.digest);
+}

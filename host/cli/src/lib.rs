@@ -17,5 +17,7 @@ pub mod process;
 
 pub mod exit;
 pub mod failure;
+pub mod file;
 pub mod pages;
+pub mod signals;
 mod sys;

@@ -15,6 +15,7 @@ use crate::api::socket::shown_path;
 use crate::api::types::HostStatus;
 use crate::exit::Exit;
 use crate::failure::{Failure, More, Outcome};
+use crate::file::open_regular;
 
 /// What a starting host tells: one JSON value a line on stdout.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +78,9 @@ impl Told {
     }
 }
 
+/// The log of a host in a data directory, if nobody wants it elsewhere.
+pub const LOG: &str = "host.log";
+
 /// A host that is to be started.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -84,18 +88,16 @@ pub struct Launch {
     pub manifest: PathBuf,
     /// Its data directory, which is there.
     pub data: PathBuf,
-    /// Whether it outlives this process and its terminal.
+    /// Where its log goes.
+    pub log: PathBuf,
+    /// Whether it outlives this process and its terminal. If not, it ends with the thread that starts it: start it from
+    /// one that lives as long as the host is needed.
     pub own_session: bool,
     /// More options of `skep up`.
     pub options: Vec<OsString>,
 }
 
 impl Launch {
-    /// Where its log goes.
-    pub fn log_file(&self) -> PathBuf {
-        self.data.join("host.log")
-    }
-
     /// Starts it and waits until it answers, however long that takes; if this is dropped before, it is killed.
     pub async fn start(&self, mut progress: impl FnMut(&Told)) -> Outcome<(Child, HostStatus)> {
         let mut child = self.spawn()?;
@@ -122,21 +124,22 @@ impl Launch {
 
     fn spawn(&self) -> Outcome<Child> {
         let this = std::env::current_exe().map_err(|error| Failure::io("this program", &error))?;
-        let log = self.log_file();
-        let stderr = std::fs::File::options().append(true).create(true).open(&log);
-        let stderr = stderr.map_err(|error| Failure::io(&shown_path(&log), &error))?;
+        let stderr = open_regular(&self.log, std::fs::File::options().append(true).create(true));
+        let stderr = stderr.map_err(|error| Failure::io(&shown_path(&self.log), &error))?;
         let mut command = Command::new(this);
-        command.arg("up").arg(&self.manifest).arg("--data").arg(&self.data).arg("--log-file").arg(&log);
+        command.arg("up").arg(&self.manifest).arg("--data").arg(&self.data).arg("--log-file").arg(&self.log);
         command.arg("--ready-lines").args(&self.options);
         if self.own_session {
             command.arg("--own-session");
+        } else {
+            command.arg("--ends-with").arg(std::process::id().to_string());
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.kill_on_drop(true).spawn().map_err(|error| Failure::io("a new host", &error))
     }
 
     fn gone(&self, why: &str) -> Failure {
-        let log = shown_path(&self.log_file());
+        let log = shown_path(&self.log);
         Failure::new("E_HOST_GONE", format!("the new host ended before it was ready: {why}"))
             .with_help(format!("its log is {log}"))
     }

@@ -88,7 +88,8 @@ pub fn shown(text: &str, chars_max: usize) -> String {
     out
 }
 
-fn is_harmless(character: char) -> bool {
+/// Whether a character can be shown as it is: it neither moves a cursor nor hides or turns what is beside it.
+pub fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -274,12 +274,21 @@ impl Builder {
     ) -> Result<std::collections::HashMap<Name, PluginEntry>, Error> {
         let total = spec.plugins.len();
         let mut entries = std::collections::HashMap::new();
+        let mut errors = Vec::new();
         for (done, plugin) in spec.plugins.iter().enumerate() {
             (self.report)(Progress::Compiling { plugin: plugin.name.clone(), done, total });
-            let entry = crate::plugins::load(engine, store, self.data_dir.as_deref(), plugin)?;
-            entries.insert(plugin.name.clone(), entry);
+            match crate::plugins::load(engine, store, self.data_dir.as_deref(), plugin) {
+                Ok(entry) => drop(entries.insert(plugin.name.clone(), entry)),
+                // Whatever the store says holds for all of them.
+                Err(error @ Error::Store(_)) => return Err(error),
+                Err(error) => errors.push((plugin.name.clone(), error)),
+            }
         }
-        Ok(entries)
+        match errors.len() {
+            0 => Ok(entries),
+            1 => Err(errors.swap_remove(0).1),
+            _ => Err(Error::Plugins(errors)),
+        }
     }
 }
 

@@ -9,6 +9,9 @@ pub enum Error {
     /// The specification contradicts itself; all that was found, one a line.
     #[error("the hive cannot be built: {}", .0.join("; "))]
     Spec(Vec<String>),
+    /// Several plugins cannot be used: each with why.
+    #[error("{} plugins cannot be used: {}", .0.len(), joined(.0))]
+    Plugins(Vec<(Name, Error)>),
     /// The sandbox cannot be set up, or a plugin cannot be used.
     #[error(transparent)]
     Engine(#[from] skep_engine::Error),
@@ -32,6 +35,9 @@ pub enum Error {
     /// The name is taken.
     #[error("there is an agent {0} already")]
     AlreadyStarted(Name),
+    /// An agent and a plugin have the name that is to be swapped.
+    #[error("{0} is an agent and a plugin: say agent:{0} or plugin:{0}")]
+    SwapTarget(Name),
     /// Another swap of the same agent is under way.
     #[error("a swap of {0} is under way")]
     SwapInProgress(String),
@@ -72,6 +78,11 @@ pub enum Error {
     Stopping,
 }
 
+fn joined(errors: &[(Name, Error)]) -> String {
+    let one = |(name, error): &(Name, Error)| format!("plugin {name}: {error} [{}]", error.code());
+    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 fn suggestion(similar: &Option<Name>) -> String {
     similar.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}?"))
 }
@@ -81,12 +92,15 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Spec(_) => "E_HIVE_INVALID",
+            // That of the first: what is to be done begins there.
+            Self::Plugins(errors) => errors.first().map_or("E_HIVE_INVALID", |(_, error)| error.code()),
             Self::Engine(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::NoAgent { .. } => "E_NO_AGENT",
             Self::NoPlugin(_) => "E_NO_PLUGIN",
             Self::NoDeadLetter(_) => "E_NO_DEAD_LETTER",
             Self::AlreadyStarted(_) => "E_ALREADY_STARTED",
+            Self::SwapTarget(_) => "E_SWAP_TARGET",
             Self::SwapInProgress(_) => "E_SWAP_IN_PROGRESS",
             Self::SwapFailed { .. } => "E_SWAP_FAILED",
             Self::StartFailed { .. } => "E_START_FAILED",

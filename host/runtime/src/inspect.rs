@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use skep_bus::Bus;
+use skep_core::ExitReason;
 use skep_core::agent::Gate;
 use skep_core::dead::DeadLetter;
 use skep_core::supervision::{ChildId, Tree};
@@ -16,13 +17,13 @@ use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, Setting, Sta
 const DEPTH_MAX: usize = 64;
 
 pub(crate) fn agents(hive: &Hive) -> Vec<AgentView> {
-    hive.directory.all().iter().filter(|cell| !has_ended_well(cell)).map(|cell| view(cell)).collect()
+    hive.directory.all().iter().filter(|cell| !is_done(cell)).map(|cell| view(cell)).collect()
 }
 
-/// An agent that has done what it was for is in the tree, not among those that run.
-fn has_ended_well(cell: &Cell) -> bool {
+/// An agent that has done what it was for is in the tree, not among those that an operator looks after.
+fn is_done(cell: &Cell) -> bool {
     let mind = cell.mind.lock();
-    mind.agent.gate() == Gate::Ended && mind.exit.as_ref().is_none_or(|reason| reason.is_ordinary())
+    mind.agent.gate() == Gate::Ended && matches!(mind.exit, None | Some(ExitReason::Normal))
 }
 
 fn view(cell: &Cell) -> AgentView {
@@ -47,6 +48,7 @@ fn status(mind: &Mind, handled: u64) -> Status {
     match mind.agent.gate() {
         Gate::Starting | Gate::Down => Status::Starting,
         Gate::Stopping => Status::Stopping,
+        Gate::Ended if mind.exit.as_ref().is_none_or(ExitReason::is_ordinary) => Status::Stopped,
         Gate::Ended => Status::Failed(mind.exit.as_ref().map(ToString::to_string).unwrap_or_default()),
         Gate::Open | Gate::Suspended => {
             let busy = mind.agent.is_running() || !mind.agent.mailbox().is_empty();

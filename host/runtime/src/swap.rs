@@ -129,19 +129,42 @@ pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<Sw
     }
 }
 
-fn find(hive: &Arc<Hive>, name: &str) -> Result<Target, Error> {
-    if let Ok(cell) = hive.directory.find(name) {
-        let from = cell.component.lock().digest();
-        return Ok(Target { what: Swapped::One(cell), from });
-    }
-    let plugin = Name::new(name).ok().filter(|name| hive.plugins.read().contains_key(name));
-    let Some(plugin) = plugin else {
-        // The error of the agent: it knows names that are alike.
-        return Err(hive.directory.find(name).err().unwrap_or(Error::NoPlugin(skep_core::name::shown(name, 128))));
+/// `agent:NAME`, `plugin:NAME`, or a name by itself if it says which.
+fn find(hive: &Arc<Hive>, text: &str) -> Result<Target, Error> {
+    let plugin_of = |name: &str| {
+        let plugins = hive.plugins.read();
+        plugins.iter().find_map(|(of, entry)| (of.as_str() == name).then(|| (of.clone(), entry.digest)))
     };
-    let from = hive.plugins.read().get(&plugin).map(|entry| entry.digest);
-    let from = from.ok_or_else(|| Error::NoPlugin(plugin.to_string()))?;
-    Ok(Target { what: Swapped::All(plugin), from })
+    // A colon may be in a name too.
+    let is_name = hive.directory.find(text).is_ok() || plugin_of(text).is_some();
+    let (kind, name) = match text.split_once(':') {
+        Some((kind @ ("agent" | "plugin"), name)) if !is_name => (Some(kind), name),
+        _ => (None, text),
+    };
+    let agent = hive.directory.find(name);
+    let plugin = plugin_of(name);
+    let one = |cell: Arc<Cell>| {
+        let from = cell.component.lock().digest();
+        Ok(Target { what: Swapped::One(cell), from })
+    };
+    let all = |(plugin, from): (Name, Digest)| Ok(Target { what: Swapped::All(plugin), from });
+    match (kind, agent, plugin) {
+        (Some("plugin"), _, Some(plugin)) => all(plugin),
+        (Some("plugin"), ..) => Err(Error::NoPlugin(skep_core::name::shown(name, 128))),
+        (Some(_), agent, _) => one(agent?),
+        (None, Ok(cell), Some((plugin, from))) => {
+            let of_plugin = hive.directory.all().into_iter().filter(|cell| cell.spec.plugin == plugin);
+            // Its only agent: there is nothing to choose, and the plugin stays what its agent is.
+            if of_plugin.map(|cell| cell.id).eq([cell.id]) {
+                all((plugin, from))
+            } else {
+                Err(Error::SwapTarget(plugin))
+            }
+        }
+        (None, Err(_), Some(plugin)) => all(plugin),
+        // The error of the agent: it knows names that are alike.
+        (None, agent, None) => one(agent?),
+    }
 }
 
 /// One swap of a plugin at a time, whether of one of its agents or of all.

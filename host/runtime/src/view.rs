@@ -21,6 +21,8 @@ pub enum Status {
     Degraded(String),
     /// It is about to end.
     Stopping,
+    /// It was stopped in order and stays so until it is restarted.
+    Stopped,
     /// It has ended and its supervisor has given up, or it says that it is failing.
     Failed(String),
 }
@@ -36,6 +38,7 @@ impl Status {
             Self::Passive => "passive",
             Self::Degraded(_) => "degraded",
             Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
             Self::Failed(_) => "failed",
         }
     }

@@ -1,7 +1,7 @@
 //! Where a host listens and how it is found: a socket in a folder of the user's own, its path in the data directory.
 //! Never a socket that somebody else could have put there.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,15 @@ use skep_core::name::shown;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::failure::{Failure, Outcome};
+use crate::file::open_regular;
 use crate::sys;
 
 /// The longest path of a socket, in bytes: `sun_path` less its end.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// The file in a data directory that holds the path of its host's socket.
 const NOTE: &str = "socket";
+/// The most that is read of it, in bytes: a path and the end of its line.
+const NOTE_BYTES_MAX: u64 = SOCKET_PATH_BYTES_MAX as u64 + 1;
 
 /// A socket that a host listens on; its path and its note go when it is dropped.
 #[derive(Debug)]
@@ -34,9 +37,20 @@ impl Drop for Bound {
 
 /// The path of the socket of the host of a data directory; none if no host has noted one.
 pub fn noted(data: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(data.join(NOTE)).ok()?;
+    let note = open_regular(&data.join(NOTE), std::fs::File::options().read(true)).ok()?;
+    let mut text = String::new();
+    note.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
     let path = PathBuf::from(text.trim_end_matches('\n'));
     path.is_absolute().then_some(path)
+}
+
+/// Removes what a host that was killed has left: its socket, and the note of it. The caller knows that it has ended.
+pub fn clear(data: &Path) {
+    if let Some(path) = noted(data) {
+        // As in `Bound`.
+        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(data.join(NOTE));
+    }
 }
 
 /// Listens for the host of a data directory. The caller holds the lock of that directory, so a socket that nobody

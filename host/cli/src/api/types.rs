@@ -65,7 +65,7 @@ pub struct Agent {
     pub name: String,
     /// Its number.
     pub id: u32,
-    /// starting, ready, idle, busy, passive, degraded, stopping or failed.
+    /// starting, ready, idle, busy, passive, degraded, stopping, stopped or failed.
     pub status: String,
     /// The reason that goes with degraded and failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::api::socket::shown_path;
 use crate::failure::{Failure, Outcome};
 use crate::process::make_data_dir;
+use crate::signals::Signals;
 
 const GUEST: &str = "bench.wasm";
+/// Attempts at the removal of a directory that is still used.
+const REMOVALS_MAX: u32 = 100;
 
 /// The guest that was named, or the one that `make guests` has built.
 pub(super) fn guest(named: Option<&Path>) -> Outcome<PathBuf> {
@@ -42,6 +45,7 @@ impl Scratch {
             None => temp,
         };
         let dir = above.join(format!("skep-bench-{}", std::process::id()));
+        remove_on_signal(dir.clone())?;
         make_data_dir(&dir)?;
         // From here on it is removed, whatever follows.
         let mut scratch = Self(dir);
@@ -60,8 +64,31 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left over is in the way of nobody but its reader.
-        let _ = std::fs::remove_dir_all(&self.0);
+        remove(&self.0);
+    }
+}
+
+/// Trials block, so a thread of its own waits for the signals that end the bench.
+fn remove_on_signal(dir: PathBuf) -> Outcome {
+    let broken = |error| Failure::io("the thread of the signals", &error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    // From here on, and not only when the thread runs.
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let wait = move || {
+        let code = runtime.block_on(signals.next());
+        remove(&dir);
+        std::process::exit(code.into());
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).map_err(broken)
+}
+
+/// Trials that still run may make files while others are removed, so it is tried again. What is left over in the end is
+/// in the way of nobody but its reader.
+fn remove(dir: &Path) {
+    for _ in 0..REMOVALS_MAX {
+        if !dir.exists() || std::fs::remove_dir_all(dir).is_ok() {
+            return;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::error::{Error, tail};
 
 /// What is kept of an output, in bytes.
-const TAIL_BYTES_MAX: usize = 64 * 1024;
+const TAIL_BYTES_MAX: usize = 1024 * 1024;
 
 /// All that is read of the standard output, in bytes: cargo says about 1 KiB for each crate.
 const OUTPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;

@@ -12,7 +12,7 @@ const PATH_CHARS_MAX: usize = 300;
 /// A line of a tool's output is cut here, in characters.
 const LINE_CHARS_MAX: usize = 400;
 
-/// So many lines of a tool's output are kept, the last ones.
+/// So many lines of a tool's output are shown: from its first error on, else the last ones.
 const LINES_MAX: usize = 60;
 
 /// A build failed. Every text in it is safe to show.
@@ -31,13 +31,13 @@ pub enum Error {
     #[error("{0}")]
     Toolchain(String),
     /// A tool ran and failed.
-    #[error("{what} failed ({status}); the end of what it said:\n{output}")]
+    #[error("{what} failed ({status}); what it said:\n{output}")]
     Failed {
         /// Which tool, on what.
         what: String,
         /// Its exit status in words.
         status: String,
-        /// The last lines.
+        /// The lines that say why.
         output: String,
     },
     /// A tool took too long and was ended.
@@ -109,14 +109,36 @@ pub(super) fn path(path: &Path) -> String {
     shown(&path.to_string_lossy(), PATH_CHARS_MAX)
 }
 
-/// The last lines of a tool's output, escaped and indented.
+/// The lines of a tool's output that say why it failed, escaped and indented: what follows the first error is often its
+/// consequence.
 pub(super) fn tail(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let first = lines.len().saturating_sub(LINES_MAX);
-    let shown_line = |line: &&str| format!("  {}", shown(&line.replace('\t', "    "), LINE_CHARS_MAX));
     if lines.is_empty() {
         return "  (nothing)".to_owned();
     }
-    lines.iter().skip(first).map(shown_line).collect::<Vec<_>>().join("\n")
+    let error = lines.iter().position(|line| line.starts_with("error"));
+    let first = error.unwrap_or(lines.len().saturating_sub(LINES_MAX));
+    let shown_line = |line: &&str| format!("  {}", shown(&line.replace('\t', "    "), LINE_CHARS_MAX));
+    let mut shown: Vec<String> = lines.iter().skip(first).take(LINES_MAX).map(shown_line).collect();
+    let left_out = lines.len() - first - shown.len();
+    if left_out > 0 {
+        shown.push(format!("  and {left_out} more lines"));
+    }
+    shown.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_shown_and_else_the_end() {
+        let many = |before: &str, line: &str| format!("{before}{}", format!("{line}\n").repeat(2 * LINES_MAX));
+        let said = tail(many("warning: x\nerror[E0308]: mismatched\n", "error: more").as_bytes());
+        assert!(said.starts_with("  error[E0308]: mismatched\n"), "{said}");
+        assert!(said.ends_with("\n  and 61 more lines"), "{said}");
+        let said = tail((many("first\n", "between") + "last\n").as_bytes());
+        assert!(said.ends_with("\n  last") && !said.contains("first"), "{said}");
+    }
 }

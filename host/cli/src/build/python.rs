@@ -90,7 +90,8 @@ impl Componentize {
                 command.arg("-p").arg(folder);
             }
         }
-        command.arg("-o").arg(&out);
+        // It would add the frames of componentize-py itself to every error of the guest.
+        command.arg("-o").arg(&out).env_remove("RUST_BACKTRACE");
         let what = format!("componentize-py of {}", error::path(dir));
         child::run(&mut command, &what, options.child_time_max, &mut |_| ())?;
         component::read(&out)?.ok_or_else(|| Error::Failed {

@@ -23,7 +23,7 @@ impl Lines {
         Self { body, rest: Vec::new(), _sender: sender }
     }
 
-    /// The next line without its end; none when the host has ended or has no more.
+    /// The next line without its end; none when the host has ended in order or has no more.
     pub async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
         let mut searched = 0;
         loop {
@@ -37,8 +37,10 @@ impl Lines {
                 return Err(Failure::new("E_API_VERSION", format!("a line is longer than {LINE_BYTES_MAX} bytes")));
             }
             match self.body.frame().await {
-                // A host that is killed breaks its answers off: for a reader that is their end.
-                None | Some(Err(_)) => return Ok(None),
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(Failure::new("E_HOST_GONE", format!("the host broke off: {error}")));
+                }
                 Some(Ok(frame)) => self.rest.extend(frame.into_data().unwrap_or_default()),
             }
         }

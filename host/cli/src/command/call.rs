@@ -51,7 +51,7 @@ struct Reply {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
-    let body = input::body(&args.body)?;
+    let body = input::body(context, args.body)?;
     let headers = input::headers(args.headers)?;
     let timeout = context.timeout.unwrap_or(USUAL);
     let query = MessageQuery {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use skep_core::Digest;
 use skep_core::spec::{ChildSpec, SupervisorSpec};
 
@@ -106,14 +106,29 @@ fn hive(context: &Context, path: &Path, leniency: Leniency) -> Outcome<Checked> 
             Err(failure) => failures.push(failure),
         }
     }
-    let mut failures = failures.into_iter();
-    if let Some(last) = failures.next_back() {
-        failures.for_each(|failure| context.output.fail(&failure));
-        return Err(last);
+    if let Some(failure) = together(failures) {
+        return Err(failure);
     }
     let (agents, supervisors) = counted(&manifest.spec.root);
     let warnings = manifest.warnings_to_json();
     Ok(Checked { file: shown_path(&manifest.path), agents, supervisors, plugins, warnings })
+}
+
+/// All that is wrong with plugins in one failure: its code is that of the first.
+fn together(mut failures: Vec<Failure>) -> Option<Failure> {
+    if failures.len() < 2 {
+        return failures.pop();
+    }
+    let problems = failures.iter().map(|failure| {
+        json!({"code": failure.code, "severity": "error", "message": failure.message, "help": failure.more.help})
+    });
+    let problems = problems.collect();
+    let report = failures.iter().map(|failure| format!("{failure}\n")).collect();
+    let message = format!("{} plugins cannot be used", failures.len());
+    let mut failure = Failure::new(failures.swap_remove(0).code, message);
+    failure.more.report = Some(report);
+    failure.more.problems = Some(problems);
+    Some(failure)
 }
 
 /// The manifest, with its warnings told.

@@ -8,7 +8,8 @@ use crate::api::types::HostStatus;
 use crate::client::data_dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Bar, Document, Table};
-use crate::process::{Launch, Told, make_data_dir};
+use crate::process::{LOG, Launch, Told, make_data_dir};
+use crate::signals::Signals;
 
 /// Compiling many large components on one slow core.
 const USUAL: Duration = Duration::from_secs(600);
@@ -18,9 +19,19 @@ pub(super) fn run(context: &Context, args: &up::Args) -> Outcome<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the command", &error))?;
     let bar = Bar::new(&context.output, "starting", 0);
-    let started = runtime.block_on(context.within(USUAL, launch.start(|told| show(&bar, told))));
+    let started = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            started = context.within(USUAL, launch.start(|told| show(&bar, told))) => started.map(Ok),
+            // What is not ready yet ends with this command.
+            code = signals.next() => Ok(Err(code)),
+        }
+    });
     bar.clear();
-    let (child, status) = started?;
+    let (child, status) = match started? {
+        Ok(started) => started,
+        Err(code) => return Ok(code),
+    };
     // It is to go on: dropping would end it.
     std::mem::forget(child);
     context.output.print(&Document::one("HostStatus", &status, status.hive.clone(), table(&status)))?;
@@ -39,7 +50,9 @@ fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
     if context.output.quiet {
         options.push("-q".into());
     }
-    Ok(Launch { manifest: absolute(&manifest.path)?, data: absolute(&data)?, own_session: true, options })
+    let data = absolute(&data)?;
+    let log = args.log_file.clone().unwrap_or_else(|| data.join(LOG));
+    Ok(Launch { manifest: absolute(&manifest.path)?, data, log, own_session: true, options })
 }
 
 /// Moves a bar as a starting host tells.

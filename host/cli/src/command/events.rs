@@ -87,14 +87,10 @@ fn show(context: &Context, line: &[u8], row: Row) -> Outcome {
     let strange =
         |error: serde_json::Error| Failure::new("E_API_VERSION", format!("an event is not understood: {error}"));
     let is_json = matches!(context.output.format, Format::Json | Format::Jsonl);
-    let as_it_is = || {
-        context.output.write(line)?;
-        context.output.write(b"\n")
-    };
     let shape: Versioned<serde_json::Value> = serde_json::from_slice(line).map_err(strange)?;
     if shape.kind == "Missed" {
         if is_json {
-            return as_it_is();
+            return context.output.write_json(line);
         }
         let missed: Missed = serde_json::from_value(shape.body).map_err(strange)?;
         context.output.note(&format!("{} events were missed: this reader is slower than the host", missed.missed));
@@ -103,7 +99,7 @@ fn show(context: &Context, line: &[u8], row: Row) -> Outcome {
     let event: Event = serde_json::from_value(shape.body).map_err(strange)?;
     let Some(cells) = row(&event) else { return Ok(()) };
     if is_json {
-        return as_it_is();
+        return context.output.write_json(line);
     }
     let mut table = Table::default();
     table.row(cells);

@@ -4,13 +4,18 @@ use std::io::Read;
 
 use hyper::body::Bytes;
 
+use super::Context;
 use crate::failure::{Failure, Outcome};
 
 /// The most that is read for one body, in bytes: the largest that a hive can allow is far below.
 const BODY_BYTES_MAX: u64 = 256 << 20;
 
-/// `-` is stdin, `@FILE` a file, anything else is the body itself.
-pub(super) fn body(text: &str) -> Outcome<Bytes> {
+/// `-` is stdin, `@FILE` a file, anything else is the body itself. Who writes it may take as long as the command may.
+pub(super) fn body(context: &Context, text: String) -> Outcome<Bytes> {
+    context.blocking(move || read_body(&text))
+}
+
+fn read_body(text: &str) -> Outcome<Bytes> {
     match text.strip_prefix('@') {
         Some(path) => {
             let what = skep_core::name::shown(path, 256);

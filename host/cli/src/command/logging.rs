@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::log_queue::{Lines, Log};
 use crate::api::socket::shown_path;
 use crate::failure::{Failure, Outcome};
+use crate::file::open_regular;
 
 /// The largest log file, in bytes; one more of the same size is kept beside it.
 const LOG_BYTES_MAX: u64 = 16 << 20;
@@ -68,7 +69,7 @@ struct Bounded {
 
 impl Bounded {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).open(path)?;
+        let file = open_regular(path, File::options().append(true).create(true))?;
         let bytes = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, bytes })
     }

@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
-    let body = input::body(&args.body)?;
+    let body = input::body(context, args.body)?;
     let headers = input::headers(args.headers)?;
     let query = MessageQuery { kind: args.kind, channel: args.channel, client_id: args.client_id, timeout_ms: None };
     let message = Outgoing { query, headers, body };

@@ -37,7 +37,7 @@ pub struct Args {
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     let request = SpawnRequest {
         toml: toml(&args)?,
-        config: args.config.as_deref().map(config).transpose()?,
+        config: args.config.map(|text| config(context, text)).transpose()?,
         name: args.name,
         supervisor: args.supervisor,
     };
@@ -67,8 +67,8 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn config(text: &str) -> Outcome<Value> {
-    let bytes = input::body(text)?;
+fn config(context: &Context, text: String) -> Outcome<Value> {
+    let bytes = input::body(context, text)?;
     serde_json::from_slice(&bytes).map_err(|error| Failure::usage(format!("--config is no JSON: {error}")))
 }
 

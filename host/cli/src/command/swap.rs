@@ -15,9 +15,10 @@ const USUAL: Duration = Duration::from_secs(300);
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   skep swap digest digest-v2.wasm      every agent that runs the plugin digest
-  skep swap digest-1 digest-v2.wasm    one agent")]
+  skep swap digest-1 digest-v2.wasm    one agent
+  skep swap agent:digest new.wasm      one agent, where a plugin with other agents has its name")]
 pub struct Args {
-    /// An agent or a plugin
+    /// An agent or a plugin; agent:NAME or plugin:NAME where both have the name
     #[arg(value_name = "AGENT|PLUGIN", add = complete::agents_and_plugins())]
     target: String,
     /// The component file of the new version

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use skep_core::{ExitReason, Name};
 use skep_runtime::{Builder, Host, Progress};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::logging::{self, LogFormat};
@@ -18,6 +17,7 @@ use crate::failure::{Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::output::Bar;
 use crate::process::{Told, make_data_dir};
+use crate::signals::Signals;
 use crate::sys;
 
 /// Threads of the API; the host has its own.
@@ -42,8 +42,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
     /// Where the log goes, 2 x 16 MiB at most [default: stderr; host.log in the data directory with --detach]
-    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
-    log_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
     /// The host's name in events [default: the hive's]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<Name>,
@@ -65,6 +65,9 @@ pub struct Args {
     /// Go on when the terminal closes
     #[arg(long, hide = true)]
     own_session: bool,
+    /// End when this process, which is the parent, does
+    #[arg(long, hide = true, value_name = "PID")]
+    ends_with: Option<u32>,
 }
 
 fn name(text: &str) -> Result<Name, String> {
@@ -96,11 +99,23 @@ pub(super) fn run(context: &Context, args: Args) -> Outcome<u8> {
     if args.own_session {
         sys::leave_session();
     }
+    if let Some(parent) = args.ends_with {
+        end_with(parent)?;
+    }
     let outcome = foreground(context, &args);
     if let (true, Err(failure)) = (args.ready_lines, &outcome) {
         Told::failed(failure).tell();
     }
     outcome
+}
+
+/// A parent that has gone before it could be tied to leaves this process to another one.
+fn end_with(parent: u32) -> Outcome {
+    sys::end_with_parent().map_err(|error| Failure::io("the tie to the parent", &error))?;
+    if std::os::unix::process::parent_id() == parent {
+        return Ok(());
+    }
+    Err(Failure::new("E_IO", format!("the process {parent}, which was to be the parent, has ended")))
 }
 
 fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
@@ -195,27 +210,6 @@ fn status(args: &Args, manifest: &Manifest, data: &Path, host: &Host) -> HostSta
         data: socket::shown_path(data),
         agents: host.agents().len(),
         telemetry: !args.no_telemetry,
-    }
-}
-
-/// The signals that stop a host.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Outcome<Self> {
-        let on = |kind| signal(kind).map_err(|error| Failure::io("signals", &error));
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
-    }
-
-    /// The exit code of a process that it ends.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-        }
     }
 }
 

@@ -45,16 +45,15 @@ pub(super) fn folder(path: &Path) -> Outcome<PathBuf> {
     if root.is_dir() { Ok(root) } else { Err(Failure::usage(format!("{} is no folder", shown_path(path)))) }
 }
 
-/// Walks a folder and counts every file. `data` is left out.
-pub(super) fn take(root: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
-    let data = data.to_owned();
+/// Walks a folder and counts every file.
+pub(super) fn take(root: &Path, bar: &Bar) -> Outcome<Listing> {
     let (files, skipped) = (Mutex::new(Vec::new()), AtomicU64::new(0));
     let walk = WalkBuilder::new(root)
         .hidden(false)
         .require_git(false)
         .git_global(false)
         .threads(THREADS)
-        .filter_entry(move |entry| is_wanted(entry, &data))
+        .filter_entry(is_wanted)
         .build_parallel();
     walk.run(|| {
         Box::new(|entry| match entry.map_err(drop).and_then(|entry| listed(root, &entry)) {
@@ -79,9 +78,9 @@ pub(super) fn take(root: &Path, data: &Path, bar: &Bar) -> Outcome<Listing> {
     Ok(Listing { files, skipped: skipped.into_inner() })
 }
 
-fn is_wanted(entry: &DirEntry, data: &Path) -> bool {
+fn is_wanted(entry: &DirEntry) -> bool {
     let is_folder = entry.file_type().is_some_and(|sort| sort.is_dir());
-    let is_skipped = SKIPPED_FOLDERS.iter().any(|name| entry.file_name() == *name) || entry.path() == data;
+    let is_skipped = SKIPPED_FOLDERS.iter().any(|name| entry.file_name() == *name);
     // The folder that was asked for may be called anything.
     entry.depth() == 0 || !is_folder || !is_skipped
 }
@@ -125,10 +124,10 @@ mod tests {
     use crate::output::{Color, Format, Output};
 
     #[test]
-    fn ignored_files_links_and_the_data_directory_are_left_out() {
+    fn ignored_files_and_links_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for dir in [".git", "target", "data", "src", "src/target"] {
+        for dir in [".git", "target", "src", "src/target"] {
             fs::create_dir(at(dir)).unwrap();
         }
         for (name, text) in [
@@ -137,7 +136,6 @@ mod tests {
             (".git/config", "x"),
             ("target/x", "x"),
             ("src/target/y", "x"),
-            ("data/db", "x"),
             ("src/main.rs", "fn main() {}\n"),
             (".hidden", "h"),
         ] {
@@ -145,8 +143,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(at("src/main.rs"), at("link")).unwrap();
         let bar = Bar::new(&Output::new(Format::Table, Color::Never, true, 0), "listing", 0);
-        let data = at("data").canonicalize().unwrap();
-        let listing = take(folder.path(), &data, &bar).unwrap();
+        let listing = take(folder.path(), &bar).unwrap();
         let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, [".gitignore", ".hidden", "src/main.rs"]);
         assert_eq!(listing.skipped, 1);

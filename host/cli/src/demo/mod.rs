@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::types::Done;
 use crate::client::Connection;
 use crate::command::Context;
+use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Bar, Format};
+use crate::signals::Signals;
 use ledger::Ledger;
 use list::{Listed, Listing};
 use stage::Stage;
@@ -53,21 +54,23 @@ pub struct Options {
 /// Runs the demo; the exit code is 0 only if everything was verified.
 pub fn run(context: &Context, options: &Options) -> Outcome<u8> {
     let folder = list::folder(&options.dir)?;
-    let stage = Stage::set(options.data.as_deref(), options.components.as_deref())?;
+    let stage = Stage::choose(&folder, options.data.as_deref(), options.components.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the demo", &error))?;
     let outcome = runtime.block_on(async {
-        let limit = context.timeout;
+        let mut signals = Signals::new()?;
         tokio::select! {
             outcome = whole(context, options, &folder, &stage) => outcome,
-            code = stopped() => code,
-            () = after(limit) => Err(Failure::new("E_COMMAND_TIMEOUT", "the demo was not done in time")),
+            code = signals.next() => Ok(code),
+            () = after(context.timeout) => Err(Failure::new("E_COMMAND_TIMEOUT", "the demo was not done in time")),
         }
     });
-    // Ends the host too, if the demo was left before its end.
-    drop(runtime);
+    // A host that still ran was killed with its future. The listing of a large folder is not waited for.
+    runtime.shutdown_background();
+    stage.clear();
     match &outcome {
-        Err(_) if stage.is_used() => {
+        // Whoever closed the pipe has seen what it wanted: that is a good end.
+        Err(failure) if failure.exit != Exit::Ok && stage.is_used() => {
             context.output.note(&format!("the data directory is kept: {}", stage.data.display()))
         }
         _ => stage.strike(),
@@ -82,21 +85,13 @@ async fn after(limit: Option<std::time::Duration>) {
     }
 }
 
-/// A signal ends the demo and its host.
-async fn stopped() -> Outcome<u8> {
-    let on = |kind| signal(kind).map_err(|error| Failure::io("signals", &error));
-    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => Ok(130),
-        _ = terminate.recv() => Ok(143),
-    }
-}
-
 async fn whole(context: &Context, options: &Options, folder: &Path, stage: &Stage) -> Outcome<u8> {
     let began = Instant::now();
     let output = &context.output;
     let bar = Bar::new(output, "listing", 0);
-    let Listing { files, skipped } = tokio::task::block_in_place(|| list::take(folder, &stage.data, &bar))?;
+    let (root, counted) = (folder.to_owned(), bar.clone());
+    let listing = tokio::task::spawn_blocking(move || list::take(&root, &counted)).await;
+    let Listing { files, skipped } = listing.map_err(|error| Failure::new("E_INTERNAL", error.to_string()))??;
     let (files, bytes) = (Arc::new(files), 0u64);
     let bytes = files.iter().fold(bytes, |sum, file| sum + file.figures.bytes);
     bar.note(

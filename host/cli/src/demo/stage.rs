@@ -1,18 +1,23 @@
 //! Where the demo plays: its components, its manifest and its data directory. Never an agent.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::api::socket::shown_path;
+use crate::api::socket::{self, shown_path};
 use crate::failure::{Failure, Outcome};
-use crate::process::{Launch, make_data_dir};
+use crate::file::open_regular;
+use crate::process::{LOG, Launch, make_data_dir};
 
 /// The components that are needed.
 const NEEDED: [&str; 3] = ["digest.wasm", "digest-v2.wasm", "ledger.wasm"];
 
 /// The manifest of its hive, in the data directory.
 const MANIFEST: &str = "hive.toml";
+/// How it begins, so that a run of the demo is told from a hive of the user's.
+const MARK: &str = "# Written by `skep demo`.\n";
 
 /// Everything that the demo needs on disk.
 #[derive(Debug)]
@@ -25,21 +30,15 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Finds the components and makes the data directory: the one that was named, or a new one that is removed at a good
-    /// end.
-    pub(super) fn set(data: Option<&Path>, components: Option<&Path>) -> Outcome<Self> {
+    /// Finds the components and chooses the data directory: the one that was named, or a new one that is removed at a good
+    /// end. Makes nothing yet.
+    pub(super) fn choose(folder: &Path, data: Option<&Path>, components: Option<&Path>) -> Outcome<Self> {
         let components = found(components)?;
         let own = data.is_none();
-        let data = match data {
-            Some(data) => data.to_owned(),
-            None => std::env::temp_dir().join(format!("skep-demo-{}", std::process::id())),
-        };
-        if data.join(MANIFEST).exists() || (own && data.exists()) {
-            let message = format!("{} holds another run of the demo", shown_path(&data));
-            return Err(Failure::new("E_DEMO_FAILED", message).with_help("remove it, or name another one: --data DIR"));
-        }
-        make_data_dir(&data)?;
-        let data = data.canonicalize().map_err(|error| Failure::io(&shown_path(&data), &error))?;
+        let chosen =
+            data.map_or_else(|| std::env::temp_dir().join(format!("skep-demo-{}", std::process::id())), Path::to_owned);
+        let data = std::path::absolute(&chosen).map_err(|error| Failure::io(&shown_path(&chosen), &error))?;
+        check_free(&data, folder)?;
         Ok(Self { data, own, components })
     }
 
@@ -48,17 +47,26 @@ impl Stage {
         self.components.join("digest-v2.wasm")
     }
 
-    /// Writes the manifest and says how its host is started.
+    /// Makes the data directory with the manifest in it, and says how its host is started.
     pub(super) fn launch(&self, agents: u32, trap_on: Option<&str>) -> Outcome<Launch> {
+        make_data_dir(&self.data)?;
         let manifest = self.data.join(MANIFEST);
         let text = manifest_text(&self.components, agents, trap_on);
         std::fs::write(&manifest, text).map_err(|error| Failure::io(&shown_path(&manifest), &error))?;
-        Ok(Launch { manifest, data: self.data.clone(), own_session: false, options: Vec::new() })
+        let (data, log) = (self.data.clone(), self.data.join(LOG));
+        Ok(Launch { manifest, data, log, own_session: false, options: Vec::new() })
     }
 
     /// Whether a host was to play on it: there is something to look at.
     pub(super) fn is_used(&self) -> bool {
         self.data.join(MANIFEST).exists()
+    }
+
+    /// Waits until a host that was killed has ended, and removes its socket, which is elsewhere.
+    pub(super) fn clear(&self) {
+        // The system lets go of the lock when nothing of the process is left.
+        let _held = File::open(self.data.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
+        socket::clear(&self.data);
     }
 
     /// Removes what the demo made. What is left over is in the way of nobody but its reader.
@@ -69,12 +77,39 @@ impl Stage {
     }
 }
 
+/// The demo writes only where nothing is: neither in a hive of the user's, nor in what it indexes.
+fn check_free(data: &Path, folder: &Path) -> Outcome {
+    let refused = |what: &str, help: &str| {
+        Err(Failure::new("E_DEMO_FAILED", format!("{} {what}", shown_path(data))).with_help(help))
+    };
+    let Ok(whole) = data.canonicalize() else { return Ok(()) };
+    if folder.starts_with(&whole) {
+        return refused("holds the folder that is to be indexed", "name a new directory: --data DIR");
+    }
+    if std::fs::read_dir(&whole).is_ok_and(|mut entries| entries.next().is_none()) {
+        return Ok(());
+    }
+    if is_marked(&whole.join(MANIFEST)) {
+        return refused("holds another run of the demo", "remove it, or name a new directory: --data DIR");
+    }
+    refused("is not empty, and what is in it is no run of the demo", "name a new directory: --data DIR")
+}
+
+fn is_marked(manifest: &Path) -> bool {
+    let begin = open_regular(manifest, File::options().read(true)).and_then(|file| {
+        let mut begin = Vec::new();
+        file.take(MARK.len() as u64).read_to_end(&mut begin)?;
+        Ok(begin)
+    });
+    begin.is_ok_and(|begin| begin == MARK.as_bytes())
+}
+
 /// The digest agents keep what they count through kill -9; the ledger keeps it through a power loss too.
 fn manifest_text(components: &Path, agents: u32, trap_on: Option<&str>) -> String {
     let file = |name: &str| json!(components.join(name).to_string_lossy()).to_string();
     let trap_on = trap_on.map(|name| format!("trap_on = {}\n", json!(name))).unwrap_or_default();
     format!(
-        "[hive]\nname = \"demo\"\nclient_window_ms = \"1h\"\n\n\
+        "{MARK}\n[hive]\nname = \"demo\"\nclient_window_ms = \"1h\"\n\n\
          [plugin.digest]\npath = {}\n\n[plugin.ledger]\npath = {}\n\n\
          [agent.ledger]\nplugin = \"ledger\"\ndurability = \"full\"\n\n\
          [supervisor.digests]\nintensity = 10\n\n\
@@ -124,13 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_in_the_same_directory_is_refused() {
+    fn only_a_place_where_nothing_is_will_do() {
         let folder = tempfile::tempdir().unwrap();
-        NEEDED.iter().for_each(|name| std::fs::write(folder.path().join(name), "x").unwrap());
-        let data = folder.path().join("data");
-        let stage = Stage::set(Some(&data), Some(folder.path())).unwrap();
-        stage.launch(1, None).unwrap();
-        assert_eq!(Stage::set(Some(&data), Some(folder.path())).unwrap_err().code, "E_DEMO_FAILED");
-        assert_eq!(Stage::set(None, Some(&data)).unwrap_err().code, "E_DEMO_COMPONENTS");
+        let at = |name: &str| folder.path().join(name);
+        NEEDED.iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
+        let choose = |data: &Path| Stage::choose(&at("indexed"), Some(data), Some(folder.path()));
+        let help = |data: &Path| choose(data).unwrap_err().more.help.unwrap();
+        std::fs::create_dir(at("indexed")).unwrap();
+        std::fs::create_dir(at("empty")).unwrap();
+        choose(&at("empty")).unwrap().launch(1, None).unwrap();
+        assert!(help(&at("empty")).contains("remove"), "it is the demo's own now");
+        let stage = choose(&at("indexed/data")).unwrap();
+        assert!(!at("indexed/data").exists(), "nothing is made before the folder is listed");
+        assert!(!stage.is_used());
+        assert!(!help(&at("indexed")).contains("remove") && !help(folder.path()).contains("remove"));
+        std::fs::create_dir(at("hive")).unwrap();
+        std::fs::write(at("hive/hive.toml"), "[hive]\nname = \"mine\"\n").unwrap();
+        assert!(!help(&at("hive")).contains("remove"), "nobody is told to remove what is not the demo's");
+        assert_eq!(std::fs::read_dir(at("hive")).unwrap().count(), 1);
+        assert_eq!(Stage::choose(&at("indexed"), None, Some(&at("hive"))).unwrap_err().code, "E_DEMO_COMPONENTS");
     }
 }

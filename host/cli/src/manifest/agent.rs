@@ -29,7 +29,7 @@ pub(super) fn read_all<'a>(root: &Section<'a>, problems: &mut Problems) -> Vec<A
 pub fn agent_from_toml(name: &Name, text: &str) -> Result<AgentSpec, Box<Rejected>> {
     let mut problems = Problems::default();
     let (table, errors) = DeTable::parse_recoverable(text);
-    let walkable = syntax_problems(&errors, &mut problems);
+    let walkable = syntax_problems(text, &errors, &mut problems);
     let reject = |problems: Problems| Box::new(problems.reject(Source::new(format!("agent {name}"), text)));
     if !walkable {
         return Err(reject(problems));

@@ -66,7 +66,7 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
     let source = Source::new(shown_path(path), text);
     let mut problems = Problems::new(unknown_keys);
     let (table, errors) = DeTable::parse_recoverable(text);
-    if !syntax_problems(&errors, &mut problems) {
+    if !syntax_problems(text, &errors, &mut problems) {
         return Err(problems.reject(source));
     }
     let root = Section::new(table.get_ref(), ROOT, "the manifest".to_owned(), 0..0, &mut problems);
@@ -81,11 +81,14 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
 }
 
 /// What the TOML parser has to say. Whether the file can be walked all the same: it can if only keys are there twice.
-pub(super) fn syntax_problems(errors: &[toml::de::Error], problems: &mut Problems) -> bool {
+pub(super) fn syntax_problems(text: &str, errors: &[toml::de::Error], problems: &mut Problems) -> bool {
     let mut walkable = true;
     for error in errors {
-        let message = skep_core::name::shown(error.message(), 200);
+        let mut message = skep_core::name::shown(error.message(), 200);
         let duplicate = message.starts_with("duplicate key");
+        if let (true, Some(key)) = (duplicate, error.span().and_then(|span| text.get(span))) {
+            message.push_str(&format!(" `{}`", skep_core::name::shown(key, 64)));
+        }
         walkable &= duplicate;
         let (code, label, help) = if duplicate {
             (Code::Duplicate, "the second one", Some("a table or a key is written once".to_owned()))

@@ -102,7 +102,12 @@ impl<'a> Section<'a> {
     /// A value of the right sort that is not allowed.
     fn not_allowed(&self, key: &str, span: Range<usize>, text: &str, accepted: &str, problems: &mut Problems) {
         let message = format!("`{key}` of {} cannot be {}", self.what, shown(text, SHOWN_CHARS_MAX));
-        problems.error(Code::Value, span, message, "not accepted", Some(format!("accepted: {accepted}")));
+        let rule = match key {
+            "intensity" => " (OTP: invalid_intensity)",
+            "period" => " (OTP: invalid_period)",
+            _ => "",
+        };
+        problems.error(Code::Value, span, message, "not accepted", Some(format!("accepted: {accepted}{rule}")));
     }
 
     /// A key that has to be there is not.

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::ValueEnum;
-use skep_core::name::shown;
+use skep_core::name::{is_harmless, shown};
 
 use super::table::Document;
 use crate::failure::{Failure, Outcome};
@@ -87,14 +87,19 @@ impl Output {
         let text = match self.format {
             Format::Table if self.terminal => document.table.decorated(self.color),
             Format::Table => document.table.plain(),
-            Format::Json => format!("{:#}\n", document.json),
+            Format::Json => safe_json(&format!("{:#}\n", document.json)),
             Format::Jsonl => match &document.items {
-                Some(items) => items.iter().map(|item| format!("{item}\n")).collect(),
-                None => format!("{}\n", document.json),
+                Some(items) => items.iter().map(|item| safe_json(&format!("{item}\n"))).collect(),
+                None => safe_json(&format!("{}\n", document.json)),
             },
             Format::Name => document.names.iter().map(|name| shown(name, 1_000) + "\n").collect(),
         };
         self.write(text.as_bytes())
+    }
+
+    /// A line of JSON from the host.
+    pub fn write_json(&self, line: &[u8]) -> Outcome {
+        self.write((safe_json(&String::from_utf8_lossy(line)) + "\n").as_bytes())
     }
 
     /// Bytes as they are.
@@ -127,7 +132,7 @@ impl Output {
     /// A failure: a report or a sentence for people, one JSON value where JSON is asked for.
     pub fn fail(&self, failure: &Failure) {
         if matches!(self.format, Format::Json | Format::Jsonl) {
-            return tell(&failure.to_json().to_string());
+            return tell(&safe_json(&failure.to_json().to_string()));
         }
         if let Some(report) = &failure.more.report {
             tell(report.trim_end());
@@ -139,6 +144,20 @@ impl Output {
         }
         tell(&text);
     }
+}
+
+/// The same JSON with every character escaped that could deceive whoever looks at it. Those are in strings, all but the
+/// ends of lines, which are nowhere else.
+fn safe_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\n' || is_harmless(character) {
+            safe.push(character);
+        } else {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    safe
 }
 
 /// Nobody is left to be told that stderr is gone.
@@ -154,4 +173,23 @@ fn unwritable(error: &io::Error) -> Failure {
         failure.exit = crate::exit::Exit::Ok;
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_safe_to_look_at_and_means_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{202e}\u{7f}\u{e0001}\n\"\u{1F41D} ü\\"});
+        for text in [value.to_string(), format!("{value:#}")] {
+            let safe = safe_json(&text);
+            assert!(safe.chars().all(|character| character == '\n' || is_harmless(character)), "{safe}");
+            assert!(
+                safe.contains("\\u202e") && safe.contains("\\udb40\\udc01") && safe.contains('\u{1F41D}'),
+                "{safe}"
+            );
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+        }
+    }
 }

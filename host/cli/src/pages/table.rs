@@ -111,6 +111,7 @@ pub(super) static PAGES: &[(&str, &str)] = &[
     page!("E_SUPERVISOR_DOWN"),
     page!("E_SWAP_FAILED"),
     page!("E_SWAP_IN_PROGRESS"),
+    page!("E_SWAP_TARGET"),
     page!("E_TIMEOUT"),
     page!("E_TOO_LARGE"),
     page!("E_TRAP"),

@@ -134,6 +134,7 @@ impl SqliteStore {
     pub fn open(dir: &Path, options: &SqliteOptions) -> Result<Self, Error> {
         prepare(dir, options)?;
         let lock = lock::take(dir)?;
+        check_not_lost(dir)?;
         let file = dir.join(FILE);
         let log_bytes = Arc::new(AtomicU64::new(0));
         let writer = Writer::open(&file, options, Arc::clone(&log_bytes))?;
@@ -185,6 +186,22 @@ fn prepare(dir: &Path, options: &SqliteOptions) -> Result<(), Error> {
         Ok(_) => Err(lock::unusable(dir, &std::io::Error::from(std::io::ErrorKind::NotADirectory))),
         Err(problem) => Err(lock::unusable(dir, &problem)),
     }
+}
+
+/// The file is made before anything is put into `plugins`, so a directory with plugins and without it is not a new one.
+fn check_not_lost(dir: &Path) -> Result<(), Error> {
+    let detail = match std::fs::metadata(dir.join(FILE)) {
+        Ok(about) if about.len() == 0 => "it is empty",
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => "it is missing",
+        _ => return Ok(()),
+    };
+    if std::fs::read_dir(dir.join("plugins")).is_ok_and(|mut entries| entries.next().is_some()) {
+        let detail = format!(
+            "{detail}, and plugins/ beside it says that a hive has run here: put a backup back, or remove the folder"
+        );
+        return Err(Error::Corrupt { place: FILE.to_owned(), detail });
+    }
+    Ok(())
 }
 
 impl Shared {

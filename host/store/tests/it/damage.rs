@@ -141,3 +141,20 @@ fn a_row_that_a_person_has_edited_is_read_if_its_sum_is_gone() {
     edit("UPDATE record SET value = 'text' WHERE owner = 3");
     assert_eq!(read().unwrap_err().code(), "E_STORE_CORRUPT");
 }
+
+#[test]
+fn a_lost_file_beside_the_plugins_of_an_earlier_life_is_no_fresh_start() {
+    let (dir, file, _) = filled();
+    std::fs::create_dir(dir.path().join("plugins")).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    drop(open(dir.path()).unwrap());
+    std::fs::write(dir.path().join("plugins/x.wasm"), "x").unwrap();
+    drop(open(dir.path()).unwrap());
+    std::fs::write(&file, "").unwrap();
+    let empty = open(dir.path()).err().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let missing = open(dir.path()).err().unwrap();
+    assert_eq!((empty.code(), missing.code()), ("E_STORE_CORRUPT", "E_STORE_CORRUPT"));
+    assert!(empty.to_string().contains("empty") && missing.to_string().contains("missing"));
+    assert!(!file.exists(), "nothing is made in its place");
+}
