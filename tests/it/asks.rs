@@ -253,3 +253,13 @@ async fn the_end_of_an_ask_whose_message_died_outlives_the_host() {
     assert_eq!(answers.len(), 1, "{lines:?}");
     assert!(answers[0].starts_with("answer failed") && !answers[0].contains("deadline"), "{lines:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_that_is_refused_is_told_whoever_asked() {
+    let b = json!({"refuse": [{"do": "refuse", "text": "no"}]});
+    let host = Draft::new().puppet("a", Durability::None, json!({})).puppet("b", Durability::Full, b).run().await;
+    let refused = || event("ask.failed").of("b").with("why", "refused");
+    kit::expect(&host, refused(), ask(&host, "b", "refuse", Value::Null)).await.1.expect_err("a refusal");
+    kit::expect(&host, refused(), told(&host, "a", json!([{"do": "call", "to": "b", "kind": "refuse"}]))).await;
+    kit::expect(&host, refused(), told(&host, "a", json!([{"do": "ask", "to": "b", "kind": "refuse"}]))).await;
+}

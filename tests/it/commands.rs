@@ -2,6 +2,7 @@
 //! never silence. What commands do with a host is tested where the host does it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;

@@ -61,9 +61,16 @@ impl Directory {
         self.cells.write().insert(cell.id, cell);
     }
 
-    pub(crate) fn remove(&self, id: AgentId) -> Option<Arc<Cell>> {
-        self.registry.write().remove(id);
-        let cell = self.cells.write().remove(&id)?;
+    /// Its name is free from here on. Whoever takes it finds what rests under it.
+    pub(crate) fn remove(&self, id: AgentId, rested: Option<Rested>) -> Option<Arc<Cell>> {
+        let mut registry = self.registry.write();
+        let cell = self.cells.write().remove(&id);
+        if let (Some(cell), Some(rested)) = (&cell, rested) {
+            self.rest(cell.name.clone(), rested);
+        }
+        registry.remove(id);
+        drop(registry);
+        let cell = cell?;
         self.note_former(id, cell.name.clone());
         Some(cell)
     }

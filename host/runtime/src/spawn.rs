@@ -125,24 +125,23 @@ pub(crate) fn reserve(
 
 /// The turn that asked for the child was undone.
 pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
-    if let Some(cell) = hive.directory.remove(id) {
+    let Some(rested) = hive.cell(id).map(|cell| resting(&cell)) else { return };
+    if let Some(cell) = hive.directory.remove(id, rested) {
         if let Some(parent) = cell.parent {
             hive.supervision.child_gone(parent.id);
         }
-        rest(hive, &cell);
         crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false, keep: false });
     }
 }
 
-/// Its state is kept under its name, for who comes next.
-fn rest(hive: &Hive, cell: &Cell) {
+/// What is kept of it under its name, for who comes next.
+fn resting(cell: &Cell) -> Option<Rested> {
     let (started, ran) = {
         let mind = cell.mind.lock();
         (mind.started, mind.ran)
     };
-    if cell.is_durable() && started {
-        hive.directory.rest(cell.name.clone(), Rested { id: cell.id, lineage: cell.lineage, started, ran });
-    }
+    let rests = cell.is_durable() && started;
+    rests.then(|| Rested { id: cell.id, lineage: cell.lineage, started, ran })
 }
 
 /// The row of a durable child: written in its parent's commit.
@@ -185,11 +184,7 @@ pub(crate) fn declare_again(
 
 /// The agent is gone from the tree: its entry goes, and with it what the store has of it, but not its state.
 pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
-    hive.directory.remove(cell.id);
-    hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
-    if let Some(parent) = cell.parent {
-        hive.supervision.child_gone(parent.id);
-    }
+    let mut rested = None;
     if cell.is_durable() {
         let mut writes: Vec<Write> = [Space::Timer, Space::Ask, Space::Owed, Space::Handle]
             .into_iter()
@@ -200,9 +195,15 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
             writes = purge_writes(cell.id);
         } else {
             writes.push(crate::spec_record::ended(hive, cell));
-            rest(hive, cell);
+            rested = resting(cell);
         }
+        // Before its name is free: what the next one of it writes comes after.
         hive.commit_later(writes);
+    }
+    hive.directory.remove(cell.id, rested);
+    hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
+    if let Some(parent) = cell.parent {
+        hive.supervision.child_gone(parent.id);
     }
     hive.emit_of(cell, What::AgentGone);
 }
