@@ -331,6 +331,7 @@ impl What {
     /// What it says, name by name, for logs and JSON.
     pub fn fields(&self) -> Vec<(&'static str, Value)> {
         let text = |value: &dyn ToString| Value::Text(value.to_string());
+        let number = |value: &u32| Value::Number((*value).into());
         match self {
             Self::HiveDown(reason) | Self::AgentExited(reason) => vec![("reason", text(reason))],
             Self::PluginLoaded { plugin, digest, cached } => {
@@ -338,25 +339,20 @@ impl What {
             }
             Self::AgentLeftOut { agent } => vec![("agent", text(agent))],
             Self::AgentReady { why } => vec![("why", text(why))],
-            Self::AgentRestarting { restarts } => vec![("restarts", Value::Number((*restarts).into()))],
+            Self::AgentRestarting { restarts } => vec![("restarts", number(restarts))],
             Self::SupervisorEscalated { supervisor } | Self::SupervisorEnded { supervisor } => {
                 vec![("supervisor", text(supervisor))]
             }
             Self::TurnCommitted { handled, effects } => {
-                vec![("handled", Value::Number((*handled).into())), ("effects", Value::Number((*effects).into()))]
+                vec![("handled", number(handled)), ("effects", number(effects))]
             }
-            Self::TurnFailed { kind, detail, batch, lines } => vec![
-                ("kind", text(kind)),
-                ("detail", text(detail)),
-                ("batch", Value::Number((*batch).into())),
-                ("lines", Value::Number((*lines).into())),
-            ],
-            Self::TurnUndone { batch, lines } => {
-                vec![("batch", Value::Number((*batch).into())), ("lines", Value::Number((*lines).into()))]
+            Self::TurnFailed { kind, detail, batch, lines } => {
+                vec![("kind", text(kind)), ("detail", text(detail)), ("batch", number(batch)), ("lines", number(lines))]
             }
+            Self::TurnUndone { batch, lines } => vec![("batch", number(batch)), ("lines", number(lines))],
             Self::MessageRefused { why } => vec![("why", text(why))],
             Self::MessageRedelivered { message, attempt } => {
-                vec![("message", text(message)), ("attempt", Value::Number((*attempt).into()))]
+                vec![("message", text(message)), ("attempt", number(attempt))]
             }
             Self::DeadLetter { message, reason } => {
                 let mut fields = vec![("message", text(message)), ("reason", text(&reason.word()))];
@@ -377,26 +373,15 @@ impl What {
                 vec![("from", text(from)), ("to", text(to)), ("waiting", Value::Number(*waiting))]
             }
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
-            Self::Log { text: line, fields, undone, .. } => {
-                let mut all = vec![("text", text(line))];
-                if !fields.is_empty() {
-                    all.push(("fields", Value::Text(joined(fields))));
-                }
-                if *undone {
-                    all.push(("undone", Value::Flag(true)));
-                }
-                all
-            }
+            Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],
             Self::Metric { form, name, value } => {
                 vec![("form", text(form)), ("name", text(name)), ("value", Value::Float(*value))]
             }
             Self::Custom { name, fields } => vec![("name", text(name)), ("fields", Value::Text(joined(fields)))],
-            Self::Span { name, parent, duration_ns } => vec![
-                ("name", text(name)),
-                ("parent", Value::Number((*parent).into())),
-                ("duration_ns", Value::Number(*duration_ns)),
-            ],
+            Self::Span { name, parent, duration_ns } => {
+                vec![("name", text(name)), ("parent", number(parent)), ("duration_ns", Value::Number(*duration_ns))]
+            }
             Self::HiveStarted
             | Self::HiveStopping
             | Self::AgentStarting
@@ -405,6 +390,17 @@ impl What {
             | Self::AgentGone => Vec::new(),
         }
     }
+}
+
+fn logged(text: &str, fields: &[(String, String)], undone: bool) -> Vec<(&'static str, Value)> {
+    let mut all = vec![("text", Value::Text(text.to_owned()))];
+    if !fields.is_empty() {
+        all.push(("fields", Value::Text(joined(fields))));
+    }
+    if undone {
+        all.push(("undone", Value::Flag(true)));
+    }
+    all
 }
 
 fn joined(fields: &[(String, String)]) -> String {

@@ -77,7 +77,7 @@ fn keys(context: &Context, found: &[ManifestKey]) -> Outcome {
         table.row([one.key.clone(), one.default.to_owned(), one.doc.to_owned()]);
     }
     let names = found.iter().map(|one| one.key.clone()).collect();
-    context.output.print(&Document::list("ManifestKeyList", &found, names, table))
+    context.output.print(&Document::list("ManifestKeyList", found, names, table))
 }
 
 fn collect(path: &str, key: &'static Key, into: &mut Vec<ManifestKey>) {
