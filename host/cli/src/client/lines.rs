@@ -23,7 +23,7 @@ impl Lines {
         Self { body, rest: Vec::new(), _sender: sender }
     }
 
-    /// The next line without its end; none when the host has ended in order or has no more.
+    /// The next line without its end; none when the host has no more. A host that ends, however it does, breaks off.
     pub async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
         let mut searched = 0;
         loop {

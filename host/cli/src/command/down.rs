@@ -26,9 +26,9 @@ pub(super) async fn run(context: &Context, _: Args) -> Outcome {
 }
 
 async fn stopped(context: &Context) -> Outcome<Done> {
-    // A stream of events ends with the process, not before.
+    // A stream of events breaks off with the process, not before.
     let mut end = context.connect().await?.lines("/v1/events?follow=true&recent=0").await?;
     let done: Done = context.connect().await?.request(Method::POST, "/v1/shutdown").await?;
-    while end.next().await?.is_some() {}
+    while let Ok(Some(_)) = end.next().await {}
     Ok(done)
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{Context, complete, describe};
+use crate::api::socket::noted;
 use crate::api::text::percent_encoded;
 use crate::api::types::{Event, HostStatus, Missed, Versioned};
+use crate::client::find_data_dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Document, Format, Table};
 
@@ -59,11 +61,14 @@ pub(super) async fn print(context: &Context, path: &str, follow: bool, row: Row)
     let mut lines = context.within(USUAL, async { context.connect().await?.lines(path).await }).await?;
     let mut count = 0u64;
     let read = async {
-        while let Some(line) = lines.next().await? {
-            show(context, &line, row)?;
+        loop {
+            match lines.next().await {
+                Ok(Some(line)) => show(context, &line, row)?,
+                Ok(None) => return Ok(()),
+                Err(failure) => return if has_left(context) { Ok(()) } else { Err(failure) },
+            }
             count += 1;
         }
-        Ok(())
     };
     match (follow, context.timeout) {
         (true, None) => read.await,
@@ -72,6 +77,12 @@ pub(super) async fn print(context: &Context, path: &str, follow: bool, row: Row)
         (false, _) => context.within(USUAL, read).await,
     }?;
     if !follow && count == 0 { tell_why_nothing(context).await } else { Ok(()) }
+}
+
+/// Whether the host has ended in order: it takes its note with it, and its streams break off after that. One that was
+/// killed leaves the note.
+fn has_left(context: &Context) -> bool {
+    find_data_dir(context.data.as_deref()).is_ok_and(|data| noted(&data).is_none())
 }
 
 /// Nothing at all may be so because nothing is kept.
