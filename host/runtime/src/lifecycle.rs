@@ -307,7 +307,10 @@ pub(crate) async fn commit_alone(
     let done = Box::new(move |result: Result<(), CommitFailed>| {
         let (hive, cell) = (hive_then, cell_then);
         let ended = match result {
-            Ok(()) => Ok(stands(&hive, &cell, release)),
+            Ok(()) => {
+                stands(&hive, &cell, release);
+                Ok(())
+            }
             Err(failed) => {
                 cell.mind.lock().state.undo();
                 crate::release::retract_alone(&hive, &cell, release);

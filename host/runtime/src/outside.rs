@@ -379,7 +379,7 @@ async fn send_message(
     committer.submit(Job { writes, sync, void: None, done }, hive.scheduler.is_quiet());
     match receiver.await {
         Ok(Ok(())) => Ok(id),
-        Ok(Err(failed)) if matches!(failed, CommitFailed::Stopped) => Err(Error::Stopping),
+        Ok(Err(CommitFailed::Stopped)) => Err(Error::Stopping),
         Ok(Err(failed)) => Err(failed.into_error().into()),
         Err(_) => Err(Error::Stopping),
     }

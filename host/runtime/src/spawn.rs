@@ -141,7 +141,7 @@ fn resting(cell: &Cell) -> Option<Rested> {
         (mind.started, mind.ran)
     };
     let rests = cell.is_durable() && started;
-    rests.then(|| Rested { id: cell.id, lineage: cell.lineage, started, ran })
+    rests.then_some(Rested { id: cell.id, lineage: cell.lineage, started, ran })
 }
 
 /// The row of a durable child: written in its parent's commit.
