@@ -217,6 +217,25 @@ pub enum What {
         /// Why.
         detail: String,
     },
+    /// A session has taken a step.
+    SessionStepped {
+        /// Its envelope.
+        seq: u64,
+        /// What the protocol was told: the stable word.
+        event: &'static str,
+    },
+    /// A session has ended.
+    SessionEnded {
+        /// decided, no-decision, cancelled or failed.
+        kind: &'static str,
+        /// The protocol's word.
+        code: String,
+    },
+    /// What is kept of a session cannot be read: it ends without an outcome.
+    SessionCorrupt {
+        /// Why.
+        why: String,
+    },
     /// An agent's own word about itself.
     Health {
         /// ok, degraded or failing.
@@ -299,6 +318,9 @@ impl What {
             Self::SwapPrepared { .. } => "swap.prepared",
             Self::SwapResumed { .. } => "swap.resumed",
             Self::SwapFailed { .. } => "swap.failed",
+            Self::SessionStepped { .. } => "session.stepped",
+            Self::SessionEnded { .. } => "session.ended",
+            Self::SessionCorrupt { .. } => "session.corrupt",
             Self::Health { .. } => "agent.health",
             Self::Log { .. } => "log",
             Self::LogSuppressed { .. } => "log.suppressed",
@@ -311,7 +333,7 @@ impl What {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::TurnCommitted { .. } | Self::Metric { .. } | Self::Span { .. } => Severity::Debug,
+            Self::TurnCommitted { .. } | Self::SessionStepped { .. } | Self::Metric { .. } | Self::Span { .. } => Severity::Debug,
             Self::TurnFailed { .. }
             | Self::DeadLetter { .. }
             | Self::MessageDropped { .. }
@@ -321,7 +343,7 @@ impl What {
             | Self::LogSuppressed { .. }
             | Self::AgentLeftOut { .. }
             | Self::SupervisorEscalated { .. } => Severity::Warn,
-            Self::HiveDown(_) | Self::CommitFailed { .. } => Severity::Error,
+            Self::HiveDown(_) | Self::CommitFailed { .. } | Self::SessionCorrupt { .. } => Severity::Error,
             Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
             Self::Log { severity, .. } => *severity,
             _ => Severity::Info,
@@ -372,6 +394,9 @@ impl What {
             Self::SwapResumed { from, to, waiting } => {
                 vec![("from", text(from)), ("to", text(to)), ("waiting", Value::Number(*waiting))]
             }
+            Self::SessionStepped { seq, event } => vec![("seq", Value::Number(*seq)), ("event", text(event))],
+            Self::SessionEnded { kind, code } => vec![("kind", text(kind)), ("code", text(code))],
+            Self::SessionCorrupt { why } => vec![("why", text(why))],
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
             Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],

@@ -19,6 +19,7 @@ pub mod name;
 pub mod rate;
 pub mod registry;
 pub mod similar;
+pub mod session;
 pub mod spec;
 pub mod supervision;
 pub mod timer;

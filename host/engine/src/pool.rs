@@ -22,6 +22,8 @@ const MAP_COUNT_DEFAULT: u32 = 65_530;
 const SMALL_LIVE_MAX: u32 = 20_000;
 /// Instances with a language's runtime take megabytes each: their number is bounded by memory long before this.
 const LARGE_LIVE_MAX: u32 = 1_000;
+/// Protocols live for a step, on the few threads that run turns.
+const PROTOCOL_LIVE_MAX: u32 = 64;
 /// Large instances that find a place even if small ones have taken all the rest.
 const LARGE_LIVE_KEPT: u32 = 64;
 
@@ -39,6 +41,7 @@ pub(crate) struct Pool {
 struct Books {
     small: Book,
     large: Book,
+    protocol: Book,
 }
 
 /// What one profile has: live instances, and mappings of the budget.
@@ -64,11 +67,12 @@ impl Pool {
     /// The most live instances of a profile that there is room for now, if each has one memory.
     pub(crate) fn live_max(&self, profile: Profile) -> u32 {
         let books = self.books.lock();
-        let (others, kept, most) = match profile {
-            Profile::AgentSmall => (books.large.taken(), LARGE_LIVE_KEPT * OF_ONE, SMALL_LIVE_MAX),
-            Profile::AgentLarge => (books.small.taken(), 0, LARGE_LIVE_MAX),
+        let most = match profile {
+            Profile::AgentSmall => SMALL_LIVE_MAX,
+            Profile::AgentLarge => LARGE_LIVE_MAX,
+            Profile::Protocol => PROTOCOL_LIVE_MAX,
         };
-        let left = self.mappings_max.saturating_sub(others.max(kept));
+        let left = self.mappings_max.saturating_sub(books.others(profile));
         (left / OF_ONE).min(most).min(self.wanted.unwrap_or(most)).max(1)
     }
 
@@ -91,8 +95,7 @@ impl Pool {
     pub(crate) fn take(self: &Arc<Self>, profile: Profile, memories: u32) -> Option<Place> {
         let mappings = memories.saturating_mul(MAPPINGS_OF_MEMORY);
         let mut books = self.books.lock();
-        let others =
-            books.other(profile).taken().max(if profile == Profile::AgentSmall { LARGE_LIVE_KEPT * OF_ONE } else { 0 });
+        let others = books.others(profile);
         let book = books.of(profile);
         let live = book.live.checked_add(mappings)?;
         let highest = book.highest.max(live);
@@ -121,13 +124,17 @@ impl Books {
         match profile {
             Profile::AgentSmall => &mut self.small,
             Profile::AgentLarge => &mut self.large,
+            Profile::Protocol => &mut self.protocol,
         }
     }
 
-    fn other(&self, profile: Profile) -> &Book {
+    /// Mappings that this profile cannot have.
+    fn others(&self, profile: Profile) -> u32 {
+        let (small, large, protocol) = (self.small.taken(), self.large.taken(), self.protocol.taken());
         match profile {
-            Profile::AgentSmall => &self.large,
-            Profile::AgentLarge => &self.small,
+            Profile::AgentSmall => large.max(LARGE_LIVE_KEPT * OF_ONE).saturating_add(protocol),
+            Profile::AgentLarge => small.saturating_add(protocol),
+            Profile::Protocol => small.saturating_add(large),
         }
     }
 }

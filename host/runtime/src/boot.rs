@@ -159,7 +159,7 @@ fn run_alone(hive: &Hive, cell: &Cell) -> Result<(), Error> {
     };
     if let (Some(digest), Some(dir)) = (ran, &hive.data_dir) {
         let plugin = hive.engine.load(&crate::plugins::copy_path(dir, digest), Some(digest))?;
-        *cell.component.lock() = hive.engine.compile(&plugin)?;
+        *cell.component.lock() = crate::plugins::compile(&hive.engine, &plugin)?;
     }
     Ok(())
 }

@@ -351,14 +351,14 @@ pub fn check_plugin(path: &Path, expect: Option<Digest>, cache_dir: Option<&Path
     let options = EngineOptions { cache_dir: cache_dir.map(Path::to_path_buf), ..EngineOptions::default() };
     let engine = Engine::<TurnContext>::new(options)?;
     let plugin = engine.load(path, expect)?;
-    let component = engine.compile(&plugin)?;
-    let sizes = component.sizes();
+    let program = engine.program(&plugin)?;
+    let sizes = program.sizes();
     Ok(PluginInfo {
         digest: plugin.digest,
         bytes: plugin.bytes.len() as u64,
-        imports: component.imports().to_vec(),
-        denied: component.denied().to_vec(),
-        cached: component.cached(),
+        imports: program.imports().to_vec(),
+        denied: program.denied().to_vec(),
+        cached: program.cached(),
         memory_bytes: sizes.memory_bytes,
         core_instances: sizes.core_instances,
     })

@@ -130,6 +130,16 @@ impl Directory {
         self.rested.lock().remove(name)
     }
 
+    /// The number of the one that rests under a name.
+    pub(crate) fn at_rest(&self, name: &Name) -> Option<AgentId> {
+        self.rested.lock().get(name).map(|rested| rested.id)
+    }
+
+    /// The names of all at rest.
+    pub(crate) fn all_at_rest(&self) -> Vec<Name> {
+        self.rested.lock().keys().cloned().collect()
+    }
+
     /// The name of one at rest.
     pub(crate) fn rested_name(&self, id: AgentId) -> Option<Name> {
         let rested = self.rested.lock();

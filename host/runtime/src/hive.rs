@@ -13,7 +13,7 @@ use skep_core::link::Links;
 use skep_core::spec::{Durability, HiveSpec};
 use skep_core::wait::WaitGraph;
 use skep_core::{AgentId, Bytes, Digest, ExitReason, Name};
-use skep_engine::{Component, Engine};
+use skep_engine::Engine;
 use skep_store::{Space, Store, Sync, Write};
 use tokio::sync::watch;
 
@@ -26,6 +26,7 @@ use crate::dead::Dead;
 use crate::directory::Directory;
 use crate::events::{Events, Scene};
 use crate::outside::Outside;
+use crate::running::Component;
 use crate::scheduler::Scheduler;
 use crate::supervise::Supervision;
 use crate::swap::UnderWay;
@@ -62,7 +63,7 @@ pub(crate) struct Hive {
 /// A plugin as it is used now.
 #[derive(Clone)]
 pub(crate) struct PluginEntry {
-    pub(crate) component: Component<TurnContext>,
+    pub(crate) component: Component,
     pub(crate) digest: Digest,
     /// What the manifest's file was when this was chosen: while it stays so, a swap stands.
     pub(crate) manifest_digest: Digest,

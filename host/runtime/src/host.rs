@@ -46,7 +46,7 @@ impl Host {
         Self(Arc::new(Owner(hive)))
     }
 
-    fn hive(&self) -> &Arc<Hive> {
+    pub(crate) fn hive(&self) -> &Arc<Hive> {
         &self.0.0
     }
 

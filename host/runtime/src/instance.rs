@@ -13,7 +13,9 @@ use skep_engine::{Failure, Limits, StartReason};
 use crate::cell::{Cell, Mind};
 use crate::context::TurnContext;
 use crate::hive::Hive;
-use crate::turn::{Began, Running, enter};
+use crate::running::{Component, Running};
+use crate::session::SessionGuest;
+use crate::turn::{Began, enter};
 
 /// Instances that are dropped at once when the pool is full.
 const EVICTED_AT_ONCE_MAX: usize = 64;
@@ -42,7 +44,7 @@ pub(crate) async fn obtain(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<Running
 pub(crate) async fn make(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &skep_engine::Component<TurnContext>,
+    component: &Component,
 ) -> Result<Running, ExitReason> {
     let instance = make_of(hive, cell, component).await;
     let instance = instance.map_err(|failure| ExitReason::StartFailed(failure.to_string()))?;
@@ -62,9 +64,16 @@ pub(crate) fn adopt(cell: &Cell, instance: &Running) {
 pub(crate) async fn make_of(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &skep_engine::Component<TurnContext>,
+    component: &Component,
 ) -> Result<Running, Failure> {
     let incarnation = Incarnation(cell.stats.instances.fetch_add(1, Ordering::Relaxed) + 1);
+    let component = match component {
+        Component::Agent(component) => component,
+        Component::Protocol(rules) => {
+            let context = TurnContext::new(hive.clone(), cell.clone(), incarnation);
+            return Ok(Running::Session(Box::new(SessionGuest::new(rules.clone(), context))));
+        }
+    };
     let limits = Limits {
         memory_bytes_max: cell.spec.budget.memory_bytes_max,
         cpu_ms_max: cell.spec.budget.turn_cpu_ms_max,
@@ -74,7 +83,7 @@ pub(crate) async fn make_of(
     loop {
         let context = TurnContext::new(hive.clone(), cell.clone(), incarnation);
         match hive.engine.instantiate(component, context, limits).await {
-            Ok(instance) => return Ok(Box::new(instance)),
+            Ok(instance) => return Ok(Running::Guest(Box::new(instance))),
             Err(Failure::PoolFull { .. }) if attempts < POOL_ATTEMPTS_MAX => {
                 attempts += 1;
                 if evict(hive) == 0 {

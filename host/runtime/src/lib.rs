@@ -32,9 +32,11 @@ mod outside;
 mod plugins;
 mod record;
 mod release;
+mod running;
 mod scan;
 mod scheduler;
 mod seal;
+mod session;
 mod spawn;
 mod spec_record;
 mod state;
@@ -50,6 +52,9 @@ pub use clock::RealClock;
 pub use error::Error;
 pub use host::Host;
 pub use outside::{AskOptions, SendOptions};
+pub use session::{
+    Cast, Differs, Later, LogEntry, Player, Protocol, Reaction, Rehearsed, SessionSpec, SessionView, Told,
+};
 pub use view::{
     AgentDetail, AgentView, Counters, DeadLetterView, EventStream, NextEvent, Setting, Status, SwapReceipt,
     SwappedAgent, TreeView,

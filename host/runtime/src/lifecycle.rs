@@ -11,17 +11,17 @@ use skep_core::spec::Shutdown;
 use skep_core::supervision::{ChildId, Event};
 use skep_core::turn::Turn;
 use skep_core::{AgentId, AskFailure, DeadReason, Digest, ExitReason, MessageId};
-use skep_engine::{Component, StartReason};
+use skep_engine::StartReason;
 use skep_store::Write;
 
 use crate::answer::End;
 use crate::cell::{Cell, Order};
 use crate::commit::{CommitFailed, Job};
-use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::instance::{make, park, start_failed};
+use crate::running::{Component, Running};
 use crate::seal::{Plan, Release, seal};
-use crate::turn::{Began, Left, Running, enter};
+use crate::turn::{Began, Left, enter};
 
 /// Puts an order into the agent's queue; orders are performed one after the other.
 pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
@@ -172,7 +172,7 @@ fn start_reason(cell: &Cell) -> StartReason {
 }
 
 /// The version that the state was last written by, if it is another one: the manifest's file has changed.
-fn other_version(cell: &Cell, component: &Component<TurnContext>) -> Option<Digest> {
+fn other_version(cell: &Cell, component: &Component) -> Option<Digest> {
     let mind = cell.mind.lock();
     mind.ran.filter(|ran| cell.is_durable() && mind.started && *ran != component.digest())
 }
@@ -180,7 +180,7 @@ fn other_version(cell: &Cell, component: &Component<TurnContext>) -> Option<Dige
 async fn bring_to_version(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &Component<TurnContext>,
+    component: &Component,
     from: Digest,
 ) -> Result<Running, ExitReason> {
     let upgraded = crate::upgrade::upgrade(hive, cell, component, from).await;

@@ -16,6 +16,7 @@ use crate::context::TurnContext;
 use crate::error::Error;
 use crate::hive::{Hive, PluginEntry};
 use crate::record::{decode, encode};
+use crate::running::Component;
 
 /// Which version of a plugin runs.
 #[derive(Serialize, Deserialize)]
@@ -53,8 +54,14 @@ pub(crate) fn load(
     if let Some(dir) = data_dir {
         keep_copy(dir, &plugin)?;
     }
-    let component = engine.compile(&plugin)?;
+    let component = compile(engine, &plugin)?;
     Ok(PluginEntry { component, digest: plugin.digest, manifest_digest })
+}
+
+/// Makes a plugin ready to be run.
+pub(crate) fn compile(engine: &Engine<TurnContext>, plugin: &Plugin) -> Result<Component, Error> {
+    let program = engine.program(plugin)?;
+    Component::of(program).map_err(|why| Error::Protocol { path: plugin.path.display().to_string(), why })
 }
 
 fn swapped_to(

@@ -13,18 +13,16 @@ use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
 use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Incarnation, Limit, Origin, TurnId};
-use skep_engine::{Ended, Failure, Instance};
+use skep_engine::{Ended, Failure};
 
 use crate::cell::Cell;
 use crate::commit::Job;
-use crate::context::TurnContext;
 use crate::hive::Hive;
+use crate::running::Running;
 use crate::seal::{Plan, seal};
 
 /// A turn that has taken longer than this when it first has to wait is taken for a spinner: one tick of the epoch.
 const SPINNER_NS: u64 = 1_000_000;
-
-pub(crate) type Running = Box<Instance<TurnContext>>;
 
 /// What is known of a turn from its beginning, and while it runs.
 #[derive(Clone, Copy, Default)]
