@@ -3,7 +3,10 @@
 //! effect after the end. Not in components.
 #![expect(clippy::panic, reason = "what fails here is a test")]
 
+mod cases;
 mod schema;
+
+pub use cases::cases;
 
 use std::collections::BTreeMap;
 
@@ -125,10 +128,10 @@ impl<P: Protocol> Trial<P> {
         self.event(0, Event::Start);
     }
 
-    /// A member answers its open ask; without one, nothing comes of it. The answer has to fit: what does not is dealt
-    /// with by the host.
+    /// A member answers its open ask, or is too late because the session has ended. The answer has to fit: what does not
+    /// is dealt with by the host.
     pub fn answer(&mut self, at_ms: u64, from: &str, body: &Value) {
-        let Some((id, ask)) = self.ask_of(from) else { return };
+        let Some((id, ask)) = self.expected(from) else { return };
         let schemas = &self.manifest.ask_schemas;
         let schema = schemas.iter().find(|(name, _)| *name == ask.schema).map(|(_, schema)| schema);
         let schema = schema.unwrap_or_else(|| panic!("the manifest has no schema {:?}", ask.schema));
@@ -139,9 +142,9 @@ impl<P: Protocol> Trial<P> {
         self.event(at_ms, Event::Message(inbound));
     }
 
-    /// The open ask of a member ends without an answer; without one, nothing comes of it.
+    /// The open ask of a member ends without an answer, unless the session has ended.
     pub fn close(&mut self, at_ms: u64, member: &str, why: Closed) {
-        let Some((id, _)) = self.ask_of(member) else { return };
+        let Some((id, _)) = self.expected(member) else { return };
         self.open.remove(&(id.seq, id.index));
         self.event(at_ms, Event::AskClosed((id, why)));
     }
@@ -149,7 +152,9 @@ impl<P: Protocol> Trial<P> {
     /// A member crashes; then its open ask is closed.
     pub fn crash(&mut self, at_ms: u64, member: &str) {
         self.event(at_ms, Event::MemberDown((member.to_owned(), DownReason::Crashed)));
-        self.close(at_ms, member, Closed::Down);
+        if self.ask_of(member).is_some() {
+            self.close(at_ms, member, Closed::Down);
+        }
     }
 
     /// A timer is due.
@@ -187,6 +192,12 @@ impl<P: Protocol> Trial<P> {
     pub fn reject(&self, state: &[u8]) -> Option<Reject> {
         let envelope = Envelope { seq: self.seq, at: 0, event: Event::Deadline };
         <Component<P> as protocol::Guest>::step(self.info.clone(), state.to_vec(), envelope).err()
+    }
+
+    fn expected(&self, member: &str) -> Option<(AskId, Ask)> {
+        let found = self.ask_of(member);
+        assert!(found.is_some() || self.ended.is_some(), "{member} has no open ask");
+        found
     }
 
     fn ask_of(&self, member: &str) -> Option<(AskId, Ask)> {
