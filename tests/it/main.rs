@@ -32,6 +32,7 @@ mod readme;
 mod registry;
 mod rest;
 mod rules;
+mod sessions;
 mod state;
 mod store;
 mod supervision;

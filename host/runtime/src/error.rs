@@ -117,7 +117,7 @@ impl Error {
             Self::Protocol { .. } => "E_PLUGIN_MANIFEST",
             Self::NoProtocol(_) => "E_NO_PROTOCOL",
             Self::Session(_) => "E_SESSION_INVALID",
-            Self::AlreadyPresent(_) => "E_ALREADY_PRESENT",
+            Self::AlreadyPresent(_) => "E_SESSION_KEPT",
             Self::NoPlugin(_) => "E_NO_PLUGIN",
             Self::NoDeadLetter(_) => "E_NO_DEAD_LETTER",
             Self::AlreadyStarted(_) => "E_ALREADY_STARTED",

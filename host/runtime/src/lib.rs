@@ -53,7 +53,8 @@ pub use error::Error;
 pub use host::Host;
 pub use outside::{AskOptions, SendOptions};
 pub use session::{
-    Cast, Differs, Later, LogEntry, Player, Protocol, Reaction, Rehearsed, SessionSpec, SessionView, Told,
+    Cast, Differs, Later, LogEntry, Player, Protocol, Reaction, Rehearsed, SessionSpec, SessionView, Stranger, Told,
+    record_to_json,
 };
 pub use view::{
     AgentDetail, AgentView, Counters, DeadLetterView, EventStream, NextEvent, Setting, Status, SwapReceipt,

@@ -3,8 +3,8 @@
 //! Never sends anything: orders are handed back.
 
 use serde::{Deserialize, Serialize};
-use skep_core::session::{Books, Effect, Envelope, Event, Info, Order, Payload, Session, hash_text};
-use skep_engine::{Failure, Misstep, Opened};
+use skep_core::session::{Books, Effect, Envelope, Event, Info, Order, Payload, Reject, Session, hash_text};
+use skep_engine::{Failure, Misstep, Opened, Step};
 
 use super::rules::Rules;
 
@@ -69,13 +69,10 @@ impl Course {
     }
 
     async fn step(&mut self, envelope: Envelope) -> Result<LogEntry, Failure> {
-        let (effects, state_hash, fuel) = match self.rules.protocol.step(&self.opened, &self.state, &envelope).await {
+        let (effects, state_hash, fuel) = match step(&self.rules, &self.opened, &self.state, &envelope).await {
             Ok(step) => {
                 let effects = step.effects.clone();
-                match self.faulty_outcome(&step.effects) {
-                    None => self.session.stepped(&envelope, step.state.len(), step.effects),
-                    Some(why) => self.session.fail("plugin-error", &why),
-                }
+                self.session.stepped(&envelope, step.state.len(), step.effects);
                 let hash = hash_text(&[&step.state]);
                 self.state = step.state;
                 (effects, hash, step.fuel)
@@ -91,14 +88,17 @@ impl Course {
         let hash = self.session.logged(&said);
         Ok(LogEntry { seq, at_ms, event, effects, state_hash, fuel, hash })
     }
+}
 
-    /// What is wrong with an outcome among the effects (H8).
-    fn faulty_outcome(&self, effects: &[Effect]) -> Option<String> {
-        let outcome = effects.iter().find_map(|effect| match effect {
-            Effect::End(outcome) => Some(outcome),
-            _ => None,
-        });
-        let why = self.rules.outcome(&outcome?.body).err()?;
-        Some(format!("its outcome is not what its manifest says: {why}"))
+/// One step, with its outcome, if it has one, as its manifest says (H8) and in canonical form.
+pub(super) async fn step(rules: &Rules, opened: &Opened, state: &str, envelope: &Envelope) -> Result<Step, Misstep> {
+    let mut step = rules.protocol.step(opened, state, envelope).await?;
+    for effect in &mut step.effects {
+        if let Effect::End(outcome) = effect {
+            let body = rules.outcome(&outcome.body);
+            let wrong = |why| Reject::Bug(format!("its outcome is not what its manifest says: {why}"));
+            outcome.body = body.map_err(wrong)?;
+        }
     }
+    Ok(step)
 }

@@ -270,7 +270,7 @@ impl SessionGuest {
         let Some(running) = &mut self.running else { return Ok(()) };
         match message.kind.as_str() {
             mail::OUTCOME => match running.course.session.record().cloned() {
-                Some(record) => self.reply(message.id, &record),
+                Some(record) => self.reply(message.id, &kept::record_to_json(&record)),
                 None => {
                     running.waiting.push(message.id);
                     Ok(())
@@ -450,7 +450,7 @@ impl SessionGuest {
         let Some(running) = &mut self.running else { return Ok(()) };
         running.sent.clear();
         for ask in std::mem::take(&mut running.waiting) {
-            self.reply(ask, record)?;
+            self.reply(ask, &kept::record_to_json(record))?;
         }
         let end = What::SessionEnded { kind: record.outcome.kind.word(), code: shown(&record.outcome.code, 64) };
         self.host.event(end);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use skep_core::session::{AskId, Books, Info, Record};
+use serde_json::{Value, json};
+use skep_core::session::{AskId, Books, EndKind, Info, Outcome, Record};
 use skep_core::{Bytes, MessageId};
 
 pub use super::course::LogEntry;
@@ -55,6 +56,58 @@ impl BooksRecord {
     }
 }
 
+/// How a session ended, as it is told to agents and people.
+pub fn record_to_json(record: &Record) -> Value {
+    let outcome = &record.outcome;
+    json!({
+        "session": record.session,
+        "kind": outcome.kind,
+        "code": outcome.code,
+        "body": serde_json::from_str::<Value>(&outcome.body).unwrap_or_default(),
+        "evidence": outcome.evidence,
+        "participants": record.participants,
+        "noAnswer": record.no_answer,
+        "invalid": record.invalid,
+        "equivocated": record.equivocated,
+        "late": record.late,
+        "endedMs": record.ended_ms,
+        "events": record.events,
+    })
+}
+
+/// From there.
+pub(crate) fn record_from_json(bytes: &Bytes) -> Result<Record, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        session: String,
+        kind: EndKind,
+        code: String,
+        body: Value,
+        evidence: Vec<u64>,
+        participants: Vec<String>,
+        no_answer: Vec<String>,
+        invalid: Vec<String>,
+        equivocated: Vec<String>,
+        late: Vec<String>,
+        ended_ms: u64,
+        events: u64,
+    }
+    let told: Told = from_bytes("outcome", bytes)?;
+    let body = super::rules::canonical(&told.body)?;
+    Ok(Record {
+        session: told.session,
+        outcome: Outcome { kind: told.kind, code: told.code, body, evidence: told.evidence },
+        participants: told.participants,
+        no_answer: told.no_answer,
+        invalid: told.invalid,
+        equivocated: told.equivocated,
+        late: told.late,
+        ended_ms: told.ended_ms,
+        events: told.events,
+    })
+}
+
 /// A session as an operator sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionView {
@@ -73,7 +126,7 @@ pub struct SessionView {
     /// How it ended, if it has.
     pub record: Option<Record>,
     /// What of the protocol's state observers may see.
-    pub view: serde_json::Value,
+    pub view: Value,
 }
 
 pub(crate) fn to_bytes(value: &impl Serialize) -> Result<Bytes, String> {

@@ -19,7 +19,7 @@ pub(crate) use guest::SessionGuest;
 pub(crate) use rules::Rules;
 
 pub use declaration::SessionSpec;
-pub use kept::{LogEntry, SessionView};
+pub use kept::{LogEntry, SessionView, record_to_json};
 pub use protocol::Protocol;
-pub use rehearsal::{Cast, Later, Player, Reaction, Rehearsed, Told};
+pub use rehearsal::{Cast, Later, Player, Reaction, Rehearsed, Stranger, Told};
 pub use replay::Differs;

@@ -70,7 +70,7 @@ impl Host {
             return Ok(record);
         }
         match self.ask(session, mail::OUTCOME, Bytes::from_static(b"null"), options).await {
-            Ok(record) => kept::from_bytes("record", &record).map_err(Error::Session),
+            Ok(record) => kept::record_from_json(&record).map_err(Error::Session),
             // It may have ended between the two.
             Err(error @ (Error::NoAgent { .. } | Error::Ask { .. })) => self.kept_record(session)?.ok_or(error),
             Err(error) => Err(error),

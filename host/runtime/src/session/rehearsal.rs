@@ -118,6 +118,21 @@ pub struct Cast {
     /// When it is called off.
     #[serde(default)]
     pub cancel_at_ms: Option<u64>,
+    /// What others say to the session, who are no members.
+    #[serde(default)]
+    pub strangers: Vec<Stranger>,
+}
+
+/// Who is no member, and speaks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stranger {
+    /// Its name.
+    pub id: String,
+    /// When, in milliseconds of session time.
+    pub at_ms: u64,
+    /// What.
+    pub body: Value,
 }
 
 /// What a rehearsal has come to.
@@ -217,6 +232,11 @@ impl<'a> Stage<'a> {
                 let body = canonical(&told.body)?;
                 stage.plan(told.at_ms, Planned::Other(Input::Told { member, msg_id, body }))?;
             }
+        }
+        for (count, stranger) in cast.strangers.iter().enumerate() {
+            let (member, msg_id) = (stranger.id.clone(), format!("{}-{count}", stranger.id));
+            let body = canonical(&stranger.body)?;
+            stage.plan(stranger.at_ms, Planned::Other(Input::Told { member, msg_id, body }))?;
         }
         if let Some(at_ms) = cast.cancel_at_ms {
             stage.plan(at_ms, Planned::Other(Input::Cancel("the members file says so".to_owned())))?;

@@ -3,7 +3,7 @@
 use skep_core::session::{Effect, Envelope, Info, Outcome, hash_text};
 use skep_engine::{Misstep, Opened};
 
-use super::course::LogEntry;
+use super::course::{LogEntry, step};
 use super::rules::Rules;
 
 /// Where a log and its protocol part.
@@ -31,7 +31,7 @@ pub(crate) async fn replay(rules: &Rules, info: &Info, log: &[LogEntry]) -> Resu
     let mut state = rules.protocol.init(&opened).await.map_err(|misstep| failed(0, misstep))?;
     for entry in log {
         let envelope = Envelope { seq: entry.seq, at_ms: entry.at_ms, event: entry.event.clone() };
-        let step = rules.protocol.step(&opened, &state, &envelope).await;
+        let step = step(rules, &opened, &state, &envelope).await;
         let step = step.map_err(|misstep| failed(entry.seq, misstep))?;
         if step.effects != entry.effects {
             return Err(at(entry.seq, "wanted something else than the log says".to_owned()));

@@ -53,10 +53,10 @@ impl Rules {
         checked(schema, &answer)
     }
 
-    /// Whether an outcome's body is what the protocol says it is.
-    pub(crate) fn outcome(&self, body: &str) -> Result<(), String> {
+    /// An outcome's body in canonical form.
+    pub(crate) fn outcome(&self, body: &str) -> Result<Payload, String> {
         let body: Value = serde_json::from_str(body).map_err(|error| format!("it is no JSON: {error}"))?;
-        checked(&self.schemas.outcome, &body).map(drop)
+        checked(&self.schemas.outcome, &body)
     }
 }
 
