@@ -133,9 +133,12 @@ impl Protocol for SealedBid {
             Event::Message(message) => state.hear(session, &message, step.seq()),
             Event::AskClosed((ask, _)) => state.settle(usize::try_from(ask.index).ok(), Seat::Closed),
             Event::MemberDown((member, _)) => state.fall(session, &member),
-            Event::TimerFired(timer) if timer == BID_BY => return Ok(state.decide(session, step)),
-            Event::Deadline => return Ok(state.decide(session, step)),
-            Event::Cancel(_) => return Ok(state.cancel(step)),
+            Event::TimerFired(timer) if timer == BID_BY => state.close(),
+            Event::Deadline => state.close(),
+            Event::Cancel(_) => {
+                state.cancel(step);
+                return Ok(());
+            }
             _ => (),
         }
         // Never earlier: whoever is still asked can outbid all, or set the price.
@@ -195,6 +198,13 @@ impl State {
     fn settle(&mut self, place: Option<usize>, as_what: Seat) {
         if let Some(seat) = place.and_then(|place| self.seats.get_mut(place)).filter(|seat| **seat == Seat::Open) {
             *seat = as_what;
+        }
+    }
+
+    /// Nobody is waited for any more.
+    fn close(&mut self) {
+        for place in 0..self.seats.len() {
+            self.settle(Some(place), Seat::Closed);
         }
     }
 
