@@ -174,9 +174,7 @@ fn call(session: &Session<Config>, step: &mut Step) {
     let config = &session.config;
     let bid_by = config.bid_by_ms.min(session.deadline_at_ms);
     let call = Call { item: &config.item, reserve: config.reserve, rule: config.rule, bid_by };
-    for member in &session.members {
-        step.ask(&member.id, CALL_FOR_BIDS, &call, Some(bid_by));
-    }
+    step.ask_all(session.ids(), CALL_FOR_BIDS, &call, Some(bid_by));
     step.set_timer(BID_BY, bid_by);
 }
 

@@ -161,15 +161,15 @@ skep_protocol::export!(Threshold);
 
 /// Asks come first, so that the ask to a member has the member's place as its index.
 fn ask_all(session: &Session<Config>, step: &mut Step) {
-    for member in &session.members {
-        ask(session, step, &member.id, None);
-    }
-    step.set_timer(VOTE_BY, vote_by(session));
+    let vote_by = vote_by(session);
+    let question = Question { terms: &session.config.terms, vote_by, not_understood: None };
+    step.ask_all(session.ids(), BALLOT, &question, Some(vote_by));
+    step.set_timer(VOTE_BY, vote_by);
 }
 
-fn ask(session: &Session<Config>, step: &mut Step, member: &str, not_understood: Option<String>) -> AskId {
+fn ask_again(session: &Session<Config>, step: &mut Step, member: &str, why: String) -> AskId {
     let vote_by = vote_by(session);
-    let question = Question { terms: &session.config.terms, vote_by, not_understood };
+    let question = Question { terms: &session.config.terms, vote_by, not_understood: Some(why) };
     step.ask(member, BALLOT, &question, Some(vote_by))
 }
 
@@ -214,7 +214,7 @@ impl State {
                 Some(option) => Seat::Vote(option, step.seq()),
                 None if *seat == Seat::Open => {
                     let why = format!("{vote:?} is none of the options");
-                    Seat::Again(ask(session, step, &message.sender, Some(why)))
+                    Seat::Again(ask_again(session, step, &message.sender, why))
                 }
                 None => Seat::Closed(step.seq()),
             },

@@ -20,8 +20,9 @@ fn ballots(options: usize, open: bool) -> Vec<Ballot> {
 /// Every way to fill so many places.
 fn every<T: Clone>(choices: &[T], places: usize) -> Vec<Vec<T>> {
     let longer = |shorter: Vec<Vec<T>>| {
-        let with =
-            |choice: &T| shorter.iter().map(|start| [start.as_slice(), &[choice.clone()]].concat()).collect::<Vec<_>>();
+        let with = |choice: &T| {
+            shorter.iter().map(|start| [start.as_slice(), std::slice::from_ref(choice)].concat()).collect::<Vec<_>>()
+        };
         choices.iter().flat_map(with).collect()
     };
     (0..places).fold(vec![Vec::new()], |shorter, _| longer(shorter))
