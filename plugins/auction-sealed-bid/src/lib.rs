@@ -133,9 +133,12 @@ impl Protocol for SealedBid {
             Event::Message(message) => state.hear(session, &message, step.seq()),
             Event::AskClosed((ask, _)) => state.settle(usize::try_from(ask.index).ok(), Seat::Closed),
             Event::MemberDown((member, _)) => state.fall(session, &member),
-            Event::TimerFired(timer) if timer == BID_BY => return Ok(state.decide(session, step)),
-            Event::Deadline => return Ok(state.decide(session, step)),
-            Event::Cancel(_) => return Ok(state.cancel(step)),
+            Event::TimerFired(timer) if timer == BID_BY => state.close(),
+            Event::Deadline => state.close(),
+            Event::Cancel(_) => {
+                state.cancel(step);
+                return Ok(());
+            }
             _ => (),
         }
         // Never earlier: whoever is still asked can outbid all, or set the price.
@@ -171,9 +174,7 @@ fn call(session: &Session<Config>, step: &mut Step) {
     let config = &session.config;
     let bid_by = config.bid_by_ms.min(session.deadline_at_ms);
     let call = Call { item: &config.item, reserve: config.reserve, rule: config.rule, bid_by };
-    for member in &session.members {
-        step.ask(&member.id, CALL_FOR_BIDS, &call, Some(bid_by));
-    }
+    step.ask_all(session.ids(), CALL_FOR_BIDS, &call, Some(bid_by));
     step.set_timer(BID_BY, bid_by);
 }
 
@@ -195,6 +196,13 @@ impl State {
     fn settle(&mut self, place: Option<usize>, as_what: Seat) {
         if let Some(seat) = place.and_then(|place| self.seats.get_mut(place)).filter(|seat| **seat == Seat::Open) {
             *seat = as_what;
+        }
+    }
+
+    /// Nobody is waited for any more.
+    fn close(&mut self) {
+        for place in 0..self.seats.len() {
+            self.settle(Some(place), Seat::Closed);
         }
     }
 

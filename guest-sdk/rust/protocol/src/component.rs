@@ -60,7 +60,8 @@ fn written<P: Protocol>(state: &P::State) -> Result<Vec<u8>, Reject> {
     json::write(state).map_err(Reject::Bug)
 }
 
-/// Makes a type that implements [`Protocol`] the protocol of this component. Does nothing on other targets than wasm.
+/// Makes a type that implements [`Protocol`] the protocol of this component. On other targets than wasm it exports nothing,
+/// and only keeps the compiler from calling the protocol unused.
 #[macro_export]
 macro_rules! export {
     ($protocol:ty) => {
@@ -69,5 +70,7 @@ macro_rules! export {
             type Exported = $crate::__private::Component<$protocol>;
     $crate::__private::export_protocol!(Exported with_types_in $crate::__private);
         };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() -> $crate::Manifest = <$protocol as $crate::Protocol>::describe;
     };
 }

@@ -32,6 +32,11 @@ impl<C: DeserializeOwned> Session<C> {
 }
 
 impl<C> Session<C> {
+    /// The names of all members, in the declared order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.id.as_str())
+    }
+
     /// The place of a member in the declared order, from 0.
     pub fn place(&self, id: &str) -> Option<usize> {
         self.members.iter().position(|member| member.id == id)

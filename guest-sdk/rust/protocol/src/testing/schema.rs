@@ -28,7 +28,10 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
             "maxItems" => value.as_array().is_none_or(|items| Some(items.len() as u64) <= bound.as_u64()),
             "maxProperties" => value.as_object().is_none_or(|map| Some(map.len() as u64) <= bound.as_u64()),
             "uniqueItems" => {
-                value.as_array().is_none_or(|items| (1..items.len()).all(|end| !items[..end].contains(&items[end])))
+                let twice = |items: &Vec<Value>| {
+                    items.iter().enumerate().any(|(at, item)| items.iter().take(at).any(|before| before == item))
+                };
+                value.as_array().is_none_or(|items| !twice(items))
             }
             "required" => value.as_object().is_none_or(|map| types(bound).iter().all(|name| map.contains_key(*name))),
             "oneOf" => fitting(value, bound) == 1,
