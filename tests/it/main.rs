@@ -27,6 +27,7 @@ mod manifest;
 mod orders;
 mod outside;
 mod plugin;
+mod protocols;
 mod python;
 mod readme;
 mod registry;
