@@ -169,6 +169,36 @@ async fn ten_thousand_agents_start_with_progress_and_answer() {
     process.kill().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_agents_than_there_are_places_are_refused_as_a_whole_with_exit_code_8() {
+    let (_dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\ncount = 30000\n");
+    let ran = up(&manifest, &data).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(8), ""), "{ran:?}");
+    for words in ["the hive needs 30000 instances", "the pool has ", "[E_POOL_FULL]", "Lower the `count`"] {
+        assert!(ran.err.contains(words), "{words:?} is not in {}", ran.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_keep_their_instance_need_a_place_each_and_durable_ones_one_together() {
+    let lasting = |count: usize| {
+        (0..count).fold(Draft::new(), |draft, n| draft.puppet(&format!("lasts-{n}"), Durability::None, json!({})))
+    };
+    let start = async |draft: Draft| {
+        let dir = tempfile::tempdir().expect("a folder");
+        draft.builder().data_dir(dir.path()).live_instances_max(2).start().await
+    };
+    let resting = |draft: Draft, name: &str| draft.puppet(name, Durability::Process, json!({}));
+    let refused = start(lasting(3)).await.err().expect("one too many");
+    assert_eq!(refused.code(), "E_POOL_FULL");
+    assert!(refused.to_string().contains("needs 3 ") && refused.to_string().contains("has 2"), "{refused}");
+    let refused = start(resting(lasting(2), "rests")).await.err().expect("no place for the durable one");
+    assert_eq!(refused.code(), "E_POOL_FULL");
+    for draft in [lasting(2), resting(resting(lasting(1), "rests-1"), "rests-2")] {
+        start(draft).await.expect("the hive starts").shutdown().await;
+    }
+}
+
 /// As docs/semantics.md has it.
 const STARTING_MAX: usize = 64;
 const WAITING: usize = 5 * STARTING_MAX;

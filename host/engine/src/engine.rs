@@ -153,6 +153,14 @@ impl<H: TurnHost> Engine<H> {
         Instance::described(store, agent, place, Arc::clone(&self.0.ticker)).await.map_err(in_init)
     }
 
+    /// How many of instances of these components can be alive beside one another.
+    pub fn fitting<'a>(&self, components: impl Iterator<Item = &'a Component<H>>) -> usize
+    where
+        H: 'a,
+    {
+        self.0.pool.fitting(components.map(|component| (component.0.profile, component.0.sizes.memories)))
+    }
+
     /// Ends when a place for an instance becomes free after the call of this. Whoever waits for one calls this, then tries,
     /// and awaits it if the pool is full.
     pub fn place_freed(&self) -> impl Future<Output = ()> + Send + '_ {

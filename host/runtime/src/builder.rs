@@ -1,5 +1,6 @@
 //! Builds a host: checks everything before anything runs, then starts the hive.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -190,6 +191,7 @@ impl Builder {
         })?;
         let store = self.open_store()?;
         let plugins = self.plugins(&engine, store.as_ref(), &spec)?;
+        check_places(&engine, &plugins, &spec)?;
         let started = |error: std::io::Error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]);
         let committer = match store {
             Some(store) => {
@@ -271,9 +273,9 @@ impl Builder {
         engine: &Engine<TurnContext>,
         store: Option<&Arc<dyn Store>>,
         spec: &HiveSpec,
-    ) -> Result<std::collections::HashMap<Name, PluginEntry>, Error> {
+    ) -> Result<HashMap<Name, PluginEntry>, Error> {
         let total = spec.plugins.len();
-        let mut entries = std::collections::HashMap::new();
+        let mut entries = HashMap::new();
         let mut errors = Vec::new();
         for (done, plugin) in spec.plugins.iter().enumerate() {
             (self.report)(Progress::Compiling { plugin: plugin.name.clone(), done, total });
@@ -311,6 +313,25 @@ fn check_agents(supervisor: &SupervisorSpec, check: &mut impl FnMut(&skep_core::
             ChildSpec::Supervisor(below) => check_agents(below, check),
         }
     }
+}
+
+/// An agent without durability keeps its instance for all its life. Durable ones rest, and one place is enough for all.
+fn check_places(
+    engine: &Engine<TurnContext>,
+    plugins: &HashMap<Name, PluginEntry>,
+    spec: &HiveSpec,
+) -> Result<(), Error> {
+    let (mut lasting, mut shared) = (Vec::new(), None);
+    check_agents(&spec.root, &mut |agent| {
+        let Some(entry) = plugins.get(&agent.plugin) else { return };
+        match agent.durability {
+            Durability::None => lasting.push(&entry.component),
+            _ => shared = Some(&entry.component),
+        }
+    });
+    let needed = lasting.len() + usize::from(shared.is_some());
+    let places = engine.fitting(lasting.into_iter().chain(shared));
+    if places < needed { Err(Error::PoolFull { places, needed }) } else { Ok(()) }
 }
 
 fn last_row(store: &Arc<dyn Store>) -> Result<Seq, Error> {

@@ -12,6 +12,17 @@ pub enum Error {
     /// Several plugins cannot be used: each with why.
     #[error("{} plugins cannot be used: {}", .0.len(), joined(.0))]
     Plugins(Vec<(Name, Error)>),
+    /// Agents without durability keep an instance for all their life, and there is no place for so many.
+    #[error(
+        "the hive needs {needed} instances that live at a time, since each agent of durability none keeps its own; the \
+         pool has {places}"
+    )]
+    PoolFull {
+        /// How many there may be.
+        places: usize,
+        /// How many the hive needs.
+        needed: usize,
+    },
     /// The sandbox cannot be set up, or a plugin cannot be used.
     #[error(transparent)]
     Engine(#[from] skep_engine::Error),
@@ -92,6 +103,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Spec(_) => "E_HIVE_INVALID",
+            Self::PoolFull { .. } => "E_POOL_FULL",
             // That of the first: what is to be done begins there.
             Self::Plugins(errors) => errors.first().map_or("E_HIVE_INVALID", |(_, error)| error.code()),
             Self::Engine(error) => error.code(),
