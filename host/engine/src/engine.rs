@@ -211,7 +211,8 @@ impl<H: TurnHost> Inner<H> {
     fn translate(&self, plugin: &Plugin, sandbox: &Sandbox<H>) -> Result<component::Component, Error> {
         scan::refuse_bombs(&plugin.bytes)?;
         let component = component::Component::from_binary(&sandbox.engine, &plugin.bytes)
-            .map_err(|error| Error::Compile(cause(&error)))?;
+            // The compiler is the first that reads the bodies of functions: what is wrong in one is the file's fault.
+            .map_err(|error| scan::invalid_body(&plugin.bytes).unwrap_or_else(|| Error::Compile(cause(&error))))?;
         if let Ok(cache) = &self.cache
             && let Err(error) = cache.store(&component, plugin.digest, sandbox.profile)
         {
