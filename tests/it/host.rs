@@ -199,6 +199,21 @@ async fn agents_that_keep_their_instance_need_a_place_each_and_durable_ones_one_
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_does_not_start_is_told_with_the_code_of_what_failed_and_where_to_read_on() {
+    let (dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\nbudget = { memory_bytes_max = \"64KiB\" }\n");
+    let ran = up(&manifest, &data).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for words in ["agent bench did not start", "[E_LIMIT_MEMORY] [E_START_FAILED]"] {
+        assert!(ran.err.contains(words), "{words:?} is not in {}", ran.err);
+    }
+    let (manifest, data) = (manifest.display().to_string(), dir.path().join("other"));
+    let ran = skep(&["up", "-d", &manifest, "--data", &data.display().to_string()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let log = data.canonicalize().expect("a folder").join("host.log").display().to_string();
+    assert!(ran.err.contains("[E_LIMIT_MEMORY]") && ran.err.contains(&log), "{ran:?}");
+}
+
 /// As docs/semantics.md has it.
 const STARTING_MAX: usize = 64;
 const WAITING: usize = 5 * STARTING_MAX;

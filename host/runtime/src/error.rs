@@ -1,6 +1,6 @@
 //! What can go wrong for whoever embeds or operates a host: each with a stable code.
 
-use skep_core::{AskFailure, Name, SendError};
+use skep_core::{AskFailure, ExitReason, Name, SendError};
 
 /// An operation of the host failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub enum Error {
     StartFailed {
         /// Which.
         agent: Name,
-        /// Why.
+        /// Why, with the code of what has failed.
         reason: String,
     },
     /// A message was not taken.
@@ -99,6 +99,12 @@ fn suggestion(similar: &Option<Name>) -> String {
 }
 
 impl Error {
+    pub(crate) fn start_failed(agent: &Name, reason: &ExitReason) -> Self {
+        // The texts of other reasons have the code of their cause in them.
+        let code = if matches!(reason, ExitReason::StateUnreadable(_)) { " [E_STATE_UNREADABLE]" } else { "" };
+        Self::StartFailed { agent: agent.clone(), reason: format!("{reason}{code}") }
+    }
+
     /// The stable code, with a page of its own in docs/errors.
     pub fn code(&self) -> &'static str {
         match self {
