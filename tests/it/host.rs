@@ -214,6 +214,24 @@ async fn an_agent_that_does_not_start_is_told_with_the_code_of_what_failed_and_w
     assert!(ran.err.contains("[E_LIMIT_MEMORY]") && ran.err.contains(&log), "{ran:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_became_a_dead_letter_is_told_with_its_id_its_last_failure_and_what_to_do() {
+    let (_dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\ndurability = \"full\"\n");
+    let _process = Process::up(&manifest, &data).await;
+    let data = data.display().to_string();
+    let ran = skep(&["call", "--data", &data, "bench", "", "--kind", "trap", "-o", "json"]).await;
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_else(|_| panic!("{ran:?}"));
+    let listed = skep(&["dead-letters", "list", "--data", &data, "-o", "name"]).await;
+    let (id, [message, help]) =
+        (listed.out.trim(), ["message", "help"].map(|key| error[key].as_str().expect("a text")));
+    assert_eq!((ran.code, error["code"].as_str()), (Some(1), Some("E_DEAD_LETTER")), "{error}");
+    assert!(!id.is_empty() && message.contains(id) && message.contains("trap: "), "{listed:?} {error}");
+    let next = format!("skep dead-letters show {id}");
+    assert!(help.contains(&next), "{error}");
+    let shown = skep(&["dead-letters", "show", id, "--data", &data]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+}
+
 /// As docs/semantics.md has it.
 const STARTING_MAX: usize = 64;
 const WAITING: usize = 5 * STARTING_MAX;

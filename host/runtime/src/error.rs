@@ -1,6 +1,9 @@
 //! What can go wrong for whoever embeds or operates a host: each with a stable code.
 
-use skep_core::{AskFailure, ExitReason, Name, SendError};
+use skep_core::{AskFailure, ExitReason, MessageId, Name, SendError};
+
+/// The code of an ask that has ended as a dead letter.
+const DEAD_LETTER: &str = "E_DEAD_LETTER";
 
 /// An operation of the host failed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,16 @@ pub enum Error {
         /// Why.
         cause: AskFailure,
     },
+    /// An agent failed on the message of an ask too often.
+    #[error("agent {agent} failed on the message too often: it is the dead letter {id}{}", last(.failure))]
+    DeadLetter {
+        /// The receiver, safe to show.
+        agent: String,
+        /// The dead letter.
+        id: MessageId,
+        /// The last failure; none if the dead letter is not kept any more.
+        failure: Option<String>,
+    },
     /// The host is ending.
     #[error("the host is ending")]
     Stopping,
@@ -92,6 +105,10 @@ pub enum Error {
 fn joined(errors: &[(Name, Error)]) -> String {
     let one = |(name, error): &(Name, Error)| format!("plugin {name}: {error} [{}]", error.code());
     errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn last(failure: &Option<String>) -> String {
+    failure.as_ref().map_or_else(String::new, |failure| format!(", and its last failure was {failure}"))
 }
 
 fn suggestion(similar: &Option<Name>) -> String {
@@ -135,9 +152,10 @@ impl Error {
                 AskFailure::Refused(_) => "E_REFUSED",
                 AskFailure::Timeout => "E_TIMEOUT",
                 AskFailure::Down(_) => "E_AGENT_DOWN",
-                AskFailure::DeadLetter => "E_DEAD_LETTER",
+                AskFailure::DeadLetter => DEAD_LETTER,
                 _ => "E_CALL_CYCLE",
             },
+            Self::DeadLetter { .. } => DEAD_LETTER,
             Self::Stopping => "E_HOST_STOPPING",
         }
     }

@@ -59,7 +59,14 @@ impl ApiError {
 
 impl From<skep_runtime::Error> for ApiError {
     fn from(error: skep_runtime::Error) -> Self {
-        Self::new(error.code(), error.to_string())
+        let api_error = Self::new(error.code(), error.to_string());
+        match error {
+            skep_runtime::Error::DeadLetter { id, .. } => api_error.with_help(format!(
+                "`skep dead-letters show {id}` has the message; correct the agent, swap it, then `skep dead-letters \
+                 retry {id}`"
+            )),
+            _ => api_error,
+        }
     }
 }
 
