@@ -116,7 +116,7 @@ impl Launch {
                     let exit = Exit::from_number(exit);
                     // It has ended: what its agents said is nowhere else.
                     let help = if code == "E_START_FAILED" { Some(self.read_on()) } else { help };
-                    let more = Box::new(More { help, report, problems });
+                    let more = Box::new(More { help, report, problems, refusal: None });
                     return Err(Failure { code: code.into(), exit, message, more });
                 }
                 other => progress(&other),

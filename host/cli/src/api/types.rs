@@ -416,4 +416,7 @@ pub struct Problem {
     /// What is wrong in a text that was sent, one by one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub problems: Option<Value>,
+    /// Of a message that its agent refused: invalid, unknown-kind, denied, unavailable or failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refusal: Option<String>,
 }
