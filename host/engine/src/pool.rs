@@ -1,5 +1,6 @@
 //! How many instances may be alive. The scarce thing is the mappings of a process: Linux allows `vm.max_map_count` of
-//! them, and beyond that mmap fails, wherever in the process. So what instances take comes out of one budget.
+//! them, and beyond that mmap fails, wherever in the process. So what instances take comes out of one budget. Never
+//! makes an instance.
 //!
 //! The stacks of a pool are mapped when it is made. A slot for memory that was used once keeps its mappings, so each
 //! profile is charged for the most that it ever had alive.

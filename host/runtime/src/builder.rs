@@ -1,4 +1,4 @@
-//! Builds a host: checks everything before anything runs, then starts the hive.
+//! Builds a host: checks everything before anything runs, then starts the hive. Never runs a turn.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

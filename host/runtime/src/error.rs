@@ -1,4 +1,5 @@
-//! What can go wrong for whoever embeds or operates a host: each with a stable code.
+//! What can go wrong for whoever embeds or operates a host: each with a stable code. Never the failure of a turn: that
+//! is no error of the host.
 
 use skep_core::{AskFailure, ExitReason, MessageId, Name, SendError};
 

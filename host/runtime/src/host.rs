@@ -1,4 +1,5 @@
-//! The host as its embedder sees it: start, send, ask, look, change, stop. The command line is one user of it.
+//! The host as its embedder sees it: start, send, ask, look, change, stop. The command line is one user of it. Never a
+//! decision about agents: it hands on and waits.
 //!
 //! *What is underneath.* The SQLite file of the data directory is in stock format, and [`Host::explain`] shows every
 //! derived setting with where it came from.

@@ -1,4 +1,4 @@
-//! Reads the hive for people: views are taken at one moment, each agent by itself.
+//! Reads the hive for people: views are taken at one moment, each agent by itself. Never changes anything.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

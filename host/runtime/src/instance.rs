@@ -1,4 +1,5 @@
-//! Instances of an agent: made, brought back after they were dropped, given up to save memory.
+//! Instances of an agent: made, brought back after they were dropped, given up to save memory. Never when an agent
+//! starts or ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! `skep ps`: the agents and what they are doing.
+//! `skep ps`: the agents and what they are doing. Never looks into one of them.
 
 use super::{Context, describe};
 use crate::api::types::{Agent, List};
