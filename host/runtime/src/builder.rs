@@ -286,11 +286,7 @@ impl Builder {
                 Err(error) => errors.push((plugin.name.clone(), error)),
             }
         }
-        match errors.len() {
-            0 => Ok(entries),
-            1 => Err(errors.swap_remove(0).1),
-            _ => Err(Error::Plugins(errors)),
-        }
+        if errors.is_empty() { Ok(entries) } else { Err(Error::Plugins(errors)) }
     }
 }
 

@@ -13,8 +13,8 @@ pub enum Error {
     /// The specification contradicts itself; all that was found, one a line.
     #[error("the hive cannot be built: {}", .0.join("; "))]
     Spec(Vec<String>),
-    /// Several plugins cannot be used: each with why.
-    #[error("{} plugins cannot be used: {}", .0.len(), joined(.0))]
+    /// Plugins cannot be used: each with why.
+    #[error("{} cannot be used: {}", counted(.0.len()), joined(.0))]
     Plugins(Vec<(Name, Error)>),
     /// Agents without durability keep an instance for all their life, and there is no place for so many.
     #[error(
@@ -101,6 +101,10 @@ pub enum Error {
     /// The host is ending.
     #[error("the host is ending")]
     Stopping,
+}
+
+fn counted(plugins: usize) -> String {
+    if plugins == 1 { "a plugin".to_owned() } else { format!("{plugins} plugins") }
 }
 
 fn joined(errors: &[(Name, Error)]) -> String {

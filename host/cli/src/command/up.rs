@@ -183,7 +183,12 @@ async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Pat
     }
     let host = builder.start().await;
     bar.clear();
-    Ok(host?)
+    match host {
+        Err(skep_runtime::Error::Plugins(errors)) => {
+            Err(Failure::of_manifest(manifest.rejected_plugins(&errors), context.output.talk_color))
+        }
+        host => Ok(host?),
+    }
 }
 
 fn told(progress: Progress) -> Told {

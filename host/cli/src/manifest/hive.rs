@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use skep_core::Name;
-use skep_core::spec::HiveSpec;
+use skep_core::spec::{HiveSpec, PluginSpec};
 use toml::de::DeTable;
 
 use super::keys::ROOT;
@@ -32,6 +32,8 @@ pub struct Manifest {
     /// Warnings beyond the most that are kept.
     pub warnings_left_out: usize,
     pub(super) source: Source,
+    /// In the order of the plugins.
+    pub(super) plugin_places: Vec<plugin::Place>,
 }
 
 impl Manifest {
@@ -70,11 +72,12 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
         return Err(problems.reject(source));
     }
     let root = Section::new(table.get_ref(), ROOT, "the manifest".to_owned(), 0..0, &mut problems);
-    let spec = read(&root, folder_of(path), &mut problems);
+    let (spec, plugin_places) = read(&root, folder_of(path), &mut problems);
     match spec {
         Some(spec) if !problems.any_error() => {
             let (warnings, warnings_left_out) = problems.into_sorted();
-            Ok(Manifest { spec, path: path.to_owned(), warnings, warnings_left_out, source })
+            let path = path.to_owned();
+            Ok(Manifest { spec, path, warnings, warnings_left_out, source, plugin_places })
         }
         _ => Err(problems.reject(source)),
     }
@@ -100,19 +103,16 @@ pub(super) fn syntax_problems(text: &str, errors: &[toml::de::Error], problems: 
     walkable
 }
 
-fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> Option<HiveSpec> {
-    let mut spec = hive(root, problems);
-    let plugins = plugin::read_all(root, folder, problems);
+fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> (Option<HiveSpec>, Vec<plugin::Place>) {
+    let spec = hive(root, problems);
+    let (plugins, places): (Vec<_>, Vec<_>) = plugin::read_all(root, folder, problems).into_iter().unzip();
     let supervisors = supervisor::read_all(root, problems);
     let agents = agent::read_all(root, problems);
-    let names: Vec<Name> = plugins.iter().map(|plugin| plugin.name.clone()).collect();
+    let names: Vec<Name> = plugins.iter().map(|plugin: &PluginSpec| plugin.name.clone()).collect();
     let body_bytes_max = spec.as_ref().map_or(0, |spec| spec.body_bytes_max);
     let tree = tree::build(supervisors, agents, &names, body_bytes_max, problems);
-    if let Some(spec) = &mut spec {
-        spec.plugins = plugins;
-        spec.root = tree?;
-    }
-    spec
+    let spec = spec.zip(tree).map(|(spec, root)| HiveSpec { plugins, root, ..spec });
+    (spec, places)
 }
 
 fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<HiveSpec> {
