@@ -36,6 +36,9 @@ const CAUSE_CHARS_MAX: usize = 500;
 /// The most imports of a component that are kept for people.
 const IMPORTS_MAX: usize = 256;
 
+/// The largest component file that is read unless somebody says otherwise, in bytes.
+const PLUGIN_BYTES_MAX: u64 = 64 << 20;
+
 /// How the sandbox is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -51,7 +54,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: 64 << 20, pooled: true }
+        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: PLUGIN_BYTES_MAX, pooled: true }
     }
 }
 
@@ -237,17 +240,18 @@ impl<H: TurnHost> Inner<H> {
 
     fn settings(&self) -> Vec<(String, String, String)> {
         let default = || "default".to_owned();
+        let given = || "the program that embeds the host".to_owned();
         let mut all = vec![
             ("wasmtime".to_owned(), WASMTIME_VERSION.to_owned(), "built in".to_owned()),
             ("engine.tick".to_owned(), "1 ms".to_owned(), default()),
             (
                 "engine.plugin-bytes-max".to_owned(),
                 format!("{} bytes", self.options.plugin_bytes_max),
-                "option".to_owned(),
+                if self.options.plugin_bytes_max == PLUGIN_BYTES_MAX { default() } else { given() },
             ),
             match (&self.cache, &self.options.cache_dir) {
-                (Ok(_), Some(dir)) => ("engine.cache".to_owned(), shown_path(dir), "option".to_owned()),
-                (Err(reason), Some(_)) => ("engine.cache".to_owned(), "off".to_owned(), reason.clone()),
+                (Ok(_), Some(dir)) => ("engine.cache".to_owned(), shown_path(dir), given()),
+                (Err(reason), Some(_)) => ("engine.cache".to_owned(), format!("off: {reason}"), given()),
                 (_, None) => ("engine.cache".to_owned(), "off".to_owned(), default()),
             },
         ];

@@ -89,7 +89,7 @@ impl Pool {
         let system = format!("vm.max_map_count {} less a reserve of {reserve}, {OF_ONE} an instance", self.map_count);
         match self.wanted {
             None => system,
-            Some(wanted) => format!("option {wanted}, and {system}"),
+            Some(wanted) => format!("{wanted} by the program that embeds the host, and {system}"),
         }
     }
 

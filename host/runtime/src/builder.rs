@@ -76,6 +76,7 @@ pub struct Builder {
     live_instances_max: Option<u32>,
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
+    origins: HashMap<&'static str, String>,
     report: Report,
 }
 
@@ -93,6 +94,7 @@ impl Default for Builder {
             live_instances_max: None,
             store: None,
             clock: None,
+            origins: HashMap::new(),
             report: Arc::new(|_| {}),
         }
     }
@@ -160,6 +162,13 @@ impl Builder {
         self
     }
 
+    /// Who has set what [`Host::explain`] shows under this name, in words for people: a key of a file, a flag. Only the
+    /// caller knows.
+    pub fn origin(mut self, setting: &'static str, origin: impl Into<String>) -> Self {
+        self.origins.insert(setting, origin.into());
+        self
+    }
+
     /// Is told how far the start has come.
     pub fn progress(mut self, report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.report = Arc::new(report);
@@ -222,6 +231,7 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
+            origins: self.origins,
             stopping: AtomicBool::new(false),
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),

@@ -7,6 +7,7 @@ use skep_bus::Bus;
 use skep_core::ExitReason;
 use skep_core::agent::Gate;
 use skep_core::dead::DeadLetter;
+use skep_core::spec::HiveSpec;
 use skep_core::supervision::{ChildId, Tree};
 
 use crate::cell::{Cell, Mind};
@@ -141,17 +142,26 @@ pub(crate) fn explain(hive: &Hive) -> Vec<Setting> {
     let mut add = |name: &str, value: String, origin: &str| {
         settings.push(Setting { name: name.to_owned(), value, origin: origin.to_owned() });
     };
-    add("hive.name", hive.spec.name.to_string(), "the manifest");
-    add("message.body-bytes-max", format!("{} bytes", hive.spec.body_bytes_max), "the manifest, or 1 MiB");
-    add("client.window-ms", format!("{} ms", hive.spec.client_window_ms), "the manifest, or 10 minutes");
+    let embedder = "the program that embeds the host";
+    let defaults = HiveSpec::new(hive.spec.name.clone());
+    let by = |is_default: bool| if is_default { "default" } else { embedder };
+    add("hive.name", hive.spec.name.to_string(), embedder);
+    let (body, window) = (hive.spec.body_bytes_max, hive.spec.client_window_ms);
+    add("message.body-bytes-max", format!("{body} bytes"), by(body == defaults.body_bytes_max));
+    add("client.window-ms", format!("{window} ms"), by(window == defaults.client_window_ms));
     let data = hive.data_dir.as_ref().map_or("none: memory only".to_owned(), |dir| dir.display().to_string());
-    add("store.dir", data, "the command line, or .skep beside the manifest");
+    add("store.dir", data, by(hive.data_dir.is_none()));
     for policy in skep_bus::policy::Policy::all() {
         settings.push(Setting {
             name: format!("channel.{}", policy.channel.name()),
             value: policy.explain(),
             origin: "fixed".to_owned(),
         });
+    }
+    for setting in &mut settings {
+        if let Some(origin) = hive.origins.get(setting.name.as_str()) {
+            setting.origin.clone_from(origin);
+        }
     }
     settings
 }

@@ -34,9 +34,16 @@ pub struct Manifest {
     pub(super) source: Source,
     /// In the order of the plugins.
     pub(super) plugin_places: Vec<plugin::Place>,
+    /// The keys of `[hive]` that are there.
+    hive_keys: Vec<&'static str>,
 }
 
 impl Manifest {
+    /// What has set a key of `[hive]`, for people.
+    pub fn origin(&self, key: &str) -> String {
+        if self.hive_keys.contains(&key) { format!("the manifest: hive.{key}") } else { "default".to_owned() }
+    }
+
     /// The folder that it is in.
     pub fn folder(&self) -> &Path {
         folder_of(&self.path)
@@ -76,8 +83,9 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
     match spec {
         Some(spec) if !problems.any_error() => {
             let (warnings, warnings_left_out) = problems.into_sorted();
+            let hive_keys = root.keys_of("hive");
             let path = path.to_owned();
-            Ok(Manifest { spec, path, warnings, warnings_left_out, source, plugin_places })
+            Ok(Manifest { spec, path, warnings, warnings_left_out, source, plugin_places, hive_keys })
         }
         _ => Err(problems.reject(source)),
     }
