@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use serde_json::Value;
+use skep::client::Connection;
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
 use skep_tests::process::{Process, Ran, binary, ran, skep};
@@ -229,6 +231,32 @@ async fn a_follower_tells_a_host_that_ended_from_one_that_was_killed() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), told.contains("E_HOST_GONE")), (Some(code), killed), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_at_rest_are_listed_where_all_are_asked_for() {
+    let hive = hive().await;
+    // More than one answer of the host holds.
+    let mut connection = Connection::open(&hive.data).await.expect("a connection");
+    for n in 0..1_001 {
+        let toml = "plugin = \"counter\"\ndurability = \"process\"\n";
+        let request = serde_json::json!({"name": format!("x-{n:04}"), "toml": toml});
+        connection.post::<Value>("/v1/agents", &request).await.expect("an agent");
+        connection
+            .request::<Value>("DELETE".parse().expect("a method"), &format!("/v1/agents/x-{n:04}"))
+            .await
+            .expect("an end");
+    }
+    assert_eq!(hive.run(&["ps", "-o", "name"]).await.out, "counter\n");
+    let all = hive.run(&["ps", "--all", "-o", "json"]).await;
+    let all: Value = serde_json::from_str(&all.out).unwrap_or_else(|_| panic!("{all:?}"));
+    let all = all["items"].as_array().expect("a list");
+    assert_eq!((all.len(), &all[0]["name"], &all[1]["name"]), (1_002, &"counter".into(), &"x-0000".into()));
+    let last = &all[1_001];
+    let found = ["name", "status", "plugin", "durability"].map(|key| last[key].as_str().unwrap_or_default());
+    assert_eq!(found, ["x-1000", "resting", "counter", "process"]);
+    assert_eq!(hive.run(&["stop", "x-1000", "--purge"]).await.code, Some(0));
+    assert!(!hive.run(&["ps", "-a", "-o", "name"]).await.out.contains("x-1000"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -330,6 +330,14 @@ impl Host {
         crate::inspect::agents(self.hive())
     }
 
+    /// Agents that are in the hive no more and whose state is kept, by name, from the first whose name comes after this.
+    ///
+    /// # Errors
+    /// The store cannot read them.
+    pub fn resting(&self, after: &str, count_max: usize) -> Result<Vec<AgentView>, Error> {
+        crate::inspect::resting(self.hive(), after, count_max)
+    }
+
     /// The tree of supervisors.
     pub fn tree(&self) -> TreeView {
         crate::inspect::tree(self.hive())

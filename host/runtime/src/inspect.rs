@@ -9,9 +9,13 @@ use skep_core::agent::Gate;
 use skep_core::dead::DeadLetter;
 use skep_core::spec::HiveSpec;
 use skep_core::supervision::{ChildId, Tree};
+use skep_store::Space;
 
 use crate::cell::{Cell, Mind};
+use crate::error::Error;
 use crate::hive::Hive;
+use crate::record::name_key;
+use crate::spec_record::Kept;
 use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, Setting, Status, TreeView};
 
 /// Supervisors below one another: deeper ones are left out, and the tree never is that deep.
@@ -19,6 +23,20 @@ const DEPTH_MAX: usize = 64;
 
 pub(crate) fn agents(hive: &Hive) -> Vec<AgentView> {
     hive.directory.all().iter().filter(|cell| !is_done(cell)).map(|cell| view(cell)).collect()
+}
+
+/// What the store has of those at rest. One that is purged or comes back meanwhile is left out.
+pub(crate) fn resting(hive: &Hive, after: &str, count_max: usize) -> Result<Vec<AgentView>, Error> {
+    let Some(store) = hive.store() else { return Ok(Vec::new()) };
+    let mut views = Vec::new();
+    for (name, id) in hive.directory.rested_after(after, count_max) {
+        let found = store.get(Space::Agent, id, &[name_key(&name)])?.pop().flatten();
+        let corrupt = |detail: String| skep_store::Error::Corrupt { place: format!("agent {name}"), detail };
+        let Some(value) = found else { continue };
+        let kept = Kept::read(id, &value).map_err(|error| corrupt(error.to_string()))?;
+        views.push(kept.view().map_err(corrupt)?);
+    }
+    Ok(views)
 }
 
 /// An agent that has done what it was for is in the tree, not among those that an operator looks after.

@@ -65,7 +65,7 @@ pub struct Agent {
     pub name: String,
     /// Its number.
     pub id: u32,
-    /// starting, ready, idle, busy, passive, degraded, stopping, stopped or failed.
+    /// starting, ready, idle, busy, passive, degraded, stopping, stopped, failed or resting.
     pub status: String,
     /// The reason that goes with degraded and failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -268,6 +268,14 @@ pub struct Event {
 pub struct Missed {
     /// How many.
     pub missed: u64,
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PageQuery {
+    /// The last name of the part before it; empty: the first one.
+    #[serde(default)]
+    pub after: String,
 }
 
 /// `Setting`: a derived setting.
