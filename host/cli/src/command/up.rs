@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long, hide = true)]
     own_session: bool,
     /// What the parent has taken the data directory from
-    #[arg(long, hide = true, value_name = "WORDS")]
+    #[arg(long, hide = true, value_name = "WORDS", allow_hyphen_values = true)]
     data_origin: Option<String>,
     /// End when this process, which is the parent, does
     #[arg(long, hide = true, value_name = "PID")]
