@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use serde_json::Value;
+use skep::client::Connection;
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
 use skep_tests::process::{Process, Ran, binary, ran, skep};
@@ -105,6 +107,49 @@ async fn every_file_of_a_data_directory_is_in_the_formats() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_says_who_has_really_set_what() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cache = dir.path().join("cache").display().to_string();
+    let data = dir.path().join("data").display().to_string();
+    for (place, keys, flags, body, store, engine) in [
+        ("one", "", &[][..], "default", "default: .skep beside the manifest", "XDG_CACHE_HOME"),
+        (
+            "two",
+            "body_bytes_max = \"1MiB\"\n",
+            &["--data", &data, "--cache", &cache],
+            "the manifest: hive.body_bytes_max",
+            "--data",
+            "--cache",
+        ),
+    ] {
+        let folder = dir.path().join(place);
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("hive.toml"), format!("[hive]\nname = \"x\"\n{keys}")).expect("a manifest");
+        let run = async |line: &[&str]| {
+            let mut command = tokio::process::Command::new(binary());
+            command.args(line).current_dir(&folder).env_remove("SKEP_DATA").env("XDG_CACHE_HOME", &cache);
+            ran(&mut command).await
+        };
+        let up = run(&[&["up", "-d"], flags].concat()).await;
+        assert_eq!(up.code, Some(0), "{up:?}");
+        let flag: &[&str] = if flags.is_empty() { &[] } else { &["--data", &data] };
+        let told = run(&[&["explain", "-o", "json"], flag].concat()).await;
+        let down = run(&[&["down"], flag].concat()).await;
+        assert_eq!(down.code, Some(0), "{down:?}");
+        let told: serde_json::Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{told:?}"));
+        let origin = |name: &str| {
+            let mut all = told["items"].as_array().expect("a list").iter();
+            all.find(|one| one["name"] == name).and_then(|one| one["origin"].as_str()).map(str::to_owned)
+        };
+        let found = ["message.body-bytes-max", "client.window-ms", "store.dir", "engine.cache"].map(origin);
+        let expected = [body, "default", store, engine].map(|text| Some(text.to_owned()));
+        assert_eq!(found, expected, "{told}");
+        assert_eq!(origin("engine.plugin-bytes-max").as_deref(), Some("default"));
+        assert_eq!(origin("hive.name").as_deref(), Some("the manifest: hive.name"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_the_command_line_are_json_where_json_is_asked_for() {
     for line in
         [&["ps", "--nothing", "-o", "json"][..], &["-ojsonl", "pss"], &["up", "--threads", "0", "--output=json"]]
@@ -186,6 +231,32 @@ async fn a_follower_tells_a_host_that_ended_from_one_that_was_killed() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), told.contains("E_HOST_GONE")), (Some(code), killed), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_at_rest_are_listed_where_all_are_asked_for() {
+    let hive = hive().await;
+    // More than one answer of the host holds.
+    let mut connection = Connection::open(&hive.data).await.expect("a connection");
+    for n in 0..1_001 {
+        let toml = "plugin = \"counter\"\ndurability = \"process\"\n";
+        let request = serde_json::json!({"name": format!("x-{n:04}"), "toml": toml});
+        connection.post::<Value>("/v1/agents", &request).await.expect("an agent");
+        connection
+            .request::<Value>("DELETE".parse().expect("a method"), &format!("/v1/agents/x-{n:04}"))
+            .await
+            .expect("an end");
+    }
+    assert_eq!(hive.run(&["ps", "-o", "name"]).await.out, "counter\n");
+    let all = hive.run(&["ps", "--all", "-o", "json"]).await;
+    let all: Value = serde_json::from_str(&all.out).unwrap_or_else(|_| panic!("{all:?}"));
+    let all = all["items"].as_array().expect("a list");
+    assert_eq!((all.len(), &all[0]["name"], &all[1]["name"]), (1_002, &"counter".into(), &"x-0000".into()));
+    let last = &all[1_001];
+    let found = ["name", "status", "plugin", "durability"].map(|key| last[key].as_str().unwrap_or_default());
+    assert_eq!(found, ["x-1000", "resting", "counter", "process"]);
+    assert_eq!(hive.run(&["stop", "x-1000", "--purge"]).await.code, Some(0));
+    assert!(!hive.run(&["ps", "-a", "-o", "name"]).await.out.contains("x-1000"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -169,6 +169,69 @@ async fn ten_thousand_agents_start_with_progress_and_answer() {
     process.kill().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_agents_than_there_are_places_are_refused_as_a_whole_with_exit_code_8() {
+    let (_dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\ncount = 30000\n");
+    let ran = up(&manifest, &data).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(8), ""), "{ran:?}");
+    for words in ["the hive needs 30000 instances", "the pool has ", "[E_POOL_FULL]", "Lower the `count`"] {
+        assert!(ran.err.contains(words), "{words:?} is not in {}", ran.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_keep_their_instance_need_a_place_each_and_durable_ones_one_together() {
+    let lasting = |count: usize| {
+        (0..count).fold(Draft::new(), |draft, n| draft.puppet(&format!("lasts-{n}"), Durability::None, json!({})))
+    };
+    let start = async |draft: Draft| {
+        let dir = tempfile::tempdir().expect("a folder");
+        draft.builder().data_dir(dir.path()).live_instances_max(2).start().await
+    };
+    let resting = |draft: Draft, name: &str| draft.puppet(name, Durability::Process, json!({}));
+    let refused = start(lasting(3)).await.err().expect("one too many");
+    assert_eq!(refused.code(), "E_POOL_FULL");
+    assert!(refused.to_string().contains("needs 3 ") && refused.to_string().contains("has 2"), "{refused}");
+    let refused = start(resting(lasting(2), "rests")).await.err().expect("no place for the durable one");
+    assert_eq!(refused.code(), "E_POOL_FULL");
+    for draft in [lasting(2), resting(resting(lasting(1), "rests-1"), "rests-2")] {
+        start(draft).await.expect("the hive starts").shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_does_not_start_is_told_with_the_code_of_what_failed_and_where_to_read_on() {
+    let (dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\nbudget = { memory_bytes_max = \"64KiB\" }\n");
+    let ran = up(&manifest, &data).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    for words in ["agent bench did not start", "[E_LIMIT_MEMORY] [E_START_FAILED]"] {
+        assert!(ran.err.contains(words), "{words:?} is not in {}", ran.err);
+    }
+    let (manifest, data) = (manifest.display().to_string(), dir.path().join("other"));
+    let ran = skep(&["up", "-d", &manifest, "--data", &data.display().to_string()]).await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let log = data.canonicalize().expect("a folder").join("host.log").display().to_string();
+    assert!(ran.err.contains("[E_LIMIT_MEMORY]") && ran.err.contains(&log), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_became_a_dead_letter_is_told_with_its_id_its_last_failure_and_what_to_do() {
+    let (_dir, manifest, data) = hive("[agent.bench]\nplugin = \"bench\"\ndurability = \"full\"\n");
+    let _process = Process::up(&manifest, &data).await;
+    let data = data.display().to_string();
+    let ran = skep(&["call", "--data", &data, "bench", "", "--kind", "trap", "-o", "json"]).await;
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap_or_else(|_| panic!("{ran:?}"));
+    let listed = skep(&["dead-letters", "list", "--data", &data, "-o", "name"]).await;
+    let (id, [message, help]) =
+        (listed.out.trim(), ["message", "help"].map(|key| error[key].as_str().expect("a text")));
+    assert_eq!((ran.code, error["code"].as_str()), (Some(1), Some("E_DEAD_LETTER")), "{error}");
+    assert!(!id.is_empty() && message.contains(id) && message.contains("trap: "), "{listed:?} {error}");
+    let next = format!("skep dead-letters show {id}");
+    assert!(help.contains(&next), "{error}");
+    let shown = skep(&["dead-letters", "show", id, "--data", &data]).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+}
+
 /// As docs/semantics.md has it.
 const STARTING_MAX: usize = 64;
 const WAITING: usize = 5 * STARTING_MAX;

@@ -192,7 +192,27 @@ async fn all_plugins_that_cannot_be_used_are_told_in_one_document() {
     let problems = error["problems"].as_array().expect("problems");
     assert_eq!((ran.code, problems.len()), (Some(7), 2), "{error}");
     assert!(problems.iter().zip(["one", "two"]).all(|(problem, name)| problem.to_string().contains(name)), "{error}");
+    let places: Vec<_> =
+        problems.iter().map(|problem| (problem["line"].as_u64(), problem["column"].as_u64())).collect();
+    assert_eq!(places, [(Some(6), Some(8)), (Some(8), Some(8))], "{error}");
     let mut process = Process::spawn(&path, &dir.path().join("data"));
     let told = format!("{:?}", process.ready().await.expect_err("a failure"));
     assert!(told.contains("plugin one:") && told.contains("plugin two:"), "{told}");
+    assert!(told.contains("hive.toml:6:8") && told.contains("hive.toml:8:8"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_cannot_be_used_is_shown_where_the_manifest_names_it_also_detached() {
+    let zeros = "0".repeat(64);
+    let more =
+        format!("[plugin.pinned]\npath = COUNTER\ndigest = \"sha256:{zeros}\"\n[plugin.none]\npath = \"no.wasm\"\n");
+    let (dir, path) = written(&format!("{GOOD}{more}"));
+    let (path, data) = (path.display().to_string(), dir.path().join("data").display().to_string());
+    for command in [&["check"][..], &["up", "--data", &data], &["up", "-d", "--data", &data]] {
+        let ran = skep(&[command, &[&path]].concat()).await;
+        assert_eq!(ran.code, Some(7), "{command:?}: {ran:?}");
+        for word in ["E_PLUGIN_DIGEST", "hive.toml:7:10", "E_PLUGIN_IO", "hive.toml:9:8", "no.wasm", "has 2 errors"] {
+            assert!(ran.err.contains(word), "{command:?}: {word:?} is not in\n{}", ran.err);
+        }
+    }
 }

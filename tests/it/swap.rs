@@ -7,8 +7,8 @@ use skep_core::spec::{AgentSpec, Durability};
 use skep_core::{Digest, Incarnation};
 use skep_runtime::{AgentView, Host, SwapReceipt};
 use skep_tests::guests::{component, variant};
-use skep_tests::hives::Draft;
-use skep_tests::kit::{self, Watch, event, exited};
+use skep_tests::hives::{Draft, telemetry};
+use skep_tests::kit::{self, Watch, event, exited, field};
 use skep_tests::puppet::{ask, came, noted, send, told};
 
 fn counters() -> Draft {
@@ -224,6 +224,27 @@ async fn an_agent_that_is_swapped_alone_stays_so_after_a_restart() {
     assert!(version(&host, "one").await.is_some());
     assert_eq!(version(&host, "two").await, None);
     assert_eq!(add(&host, "one", 1).await, json!(6));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_swapped_alone_and_does_not_take_a_new_file_of_the_manifest_is_told_of() {
+    let host = counters().run().await;
+    add(&host, "one", 5).await;
+    let alone = swap(&host, "one", &component("counter2")).await.to;
+    let file = variant("counter", host.dir(), 1);
+    let host = host
+        .again_as(|mut draft| {
+            draft.spec.plugins[0].path = file;
+            draft
+        })
+        .await;
+    let digest = |agent: &str| host.inspect(agent).expect("an agent").view.digest;
+    assert_eq!(digest("one"), alone);
+    let told = host.recent(1_000).into_iter().filter(|event| event.what.name() == "agent.runs-alone");
+    let told: Vec<_> = told.map(|event| ["agent", "runs", "plugin"].map(|name| field(&event, name))).collect();
+    let expected = ["one".to_owned(), alone.to_string(), digest("two").to_string()].map(Some);
+    // Events of the past are kept with telemetry only.
+    assert_eq!(told, if telemetry() { vec![expected] } else { Vec::new() });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,7 +79,7 @@ impl<E: fmt::Display> From<E> for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The receiver has no room, or this agent is over its rate. Try again later.
+    /// The receiver has no room. Try again later.
     Full,
     /// No such agent, or it has stopped for good.
     Absent,
@@ -89,7 +89,7 @@ pub enum SendError {
     TooLarge(u32),
     /// The call is wrong in itself.
     Invalid(String),
-    /// A budget of this agent is used up. The text names it and the key that raises it.
+    /// A budget of this agent is used up, or it is over its rate. The text names it and the key that raises it.
     Limit(String),
 }
 

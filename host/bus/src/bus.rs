@@ -1,4 +1,4 @@
-//! The seam between a host and whatever tells it who is subscribed.
+//! The seam between a host and whatever tells it who is subscribed. Never a queue: a message waits in a mailbox.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What can go wrong on the bus, each with a stable code.
+//! What can go wrong on the bus, each with a stable code. Never how it is shown.
 
 use skep_core::topic::BadPattern;
 

@@ -31,6 +31,8 @@ pub struct More {
     pub report: Option<String>,
     /// What is wrong in a file, one by one, for programs.
     pub problems: Option<Value>,
+    /// Of a message that its agent refused: invalid, unknown-kind, denied, unavailable or failed.
+    pub refusal: Option<String>,
 }
 
 /// What commands return.
@@ -71,7 +73,7 @@ impl Failure {
         let mut failure = Self::new(error.code(), error.to_string());
         if let LoadError::Rejected(rejected) = error {
             let (report, problems) = (Some(rejected.rendered(color)), Some(rejected.to_json()));
-            *failure.more = More { help: None, report, problems };
+            *failure.more = More { report, problems, ..More::default() };
         }
         failure
     }
@@ -86,6 +88,7 @@ impl Failure {
             "message": self.message,
             "help": self.more.help,
             "problems": self.more.problems,
+            "refusal": self.more.refusal,
         })
     }
 }
@@ -98,12 +101,9 @@ impl From<skep_runtime::Error> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self {
-            exit: Exit::from_number(problem.exit),
-            code: problem.code.into(),
-            message: problem.detail,
-            more: Box::new(More { help: problem.help, report: None, problems: problem.problems }),
-        }
+        let Problem { code, exit, detail, help, problems, refusal, .. } = problem;
+        let more = Box::new(More { help, report: None, problems, refusal });
+        Self { exit: Exit::from_number(exit), code: code.into(), message: detail, more }
     }
 }
 

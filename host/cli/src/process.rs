@@ -114,7 +114,9 @@ impl Launch {
                 Told::Ready(status) => return Ok((child, status)),
                 Told::Failed { code, exit, message, help, report, problems } => {
                     let exit = Exit::from_number(exit);
-                    let more = Box::new(More { help, report, problems });
+                    // It has ended: what its agents said is nowhere else.
+                    let help = if code == "E_START_FAILED" { Some(self.read_on()) } else { help };
+                    let more = Box::new(More { help, report, problems, refusal: None });
                     return Err(Failure { code: code.into(), exit, message, more });
                 }
                 other => progress(&other),
@@ -139,9 +141,11 @@ impl Launch {
     }
 
     fn gone(&self, why: &str) -> Failure {
-        let log = shown_path(&self.log);
-        Failure::new("E_HOST_GONE", format!("the new host ended before it was ready: {why}"))
-            .with_help(format!("its log is {log}"))
+        Failure::new("E_HOST_GONE", format!("the new host ended before it was ready: {why}")).with_help(self.read_on())
+    }
+
+    fn read_on(&self) -> String {
+        format!("what it and its agents said is in its log, {}", shown_path(&self.log))
     }
 }
 

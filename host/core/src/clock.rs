@@ -1,4 +1,5 @@
 //! The seam through which time enters. What is decided here takes time as a number; whoever performs it reads a clock.
+//! Never a reading of its own.
 
 /// A source of time. The real one is in the runtime; a simulated one behaves alike otherwise.
 pub trait Clock: Send + Sync {

@@ -114,6 +114,16 @@ pub enum What {
         /// Which.
         agent: Name,
     },
+    /// An agent that was swapped alone goes on with that version at the start of the host, and not with what its plugin
+    /// is by now.
+    AgentRunsAlone {
+        /// Which.
+        agent: Name,
+        /// What it runs.
+        runs: Digest,
+        /// What its plugin is.
+        plugin: Digest,
+    },
     /// A supervisor gave up: more restarts than its intensity allows.
     SupervisorEscalated {
         /// Which.
@@ -302,6 +312,7 @@ impl What {
             Self::AgentRestarting { .. } => "agent.restarting",
             Self::AgentGone => "agent.gone",
             Self::AgentLeftOut { .. } => "agent.left-out",
+            Self::AgentRunsAlone { .. } => "agent.runs-alone",
             Self::SupervisorEscalated { .. } => "supervisor.escalated",
             Self::SupervisorEnded { .. } => "supervisor.ended",
             Self::TurnCommitted { .. } => "turn.committed",
@@ -342,6 +353,7 @@ impl What {
             | Self::SwapFailed { .. }
             | Self::LogSuppressed { .. }
             | Self::AgentLeftOut { .. }
+            | Self::AgentRunsAlone { .. }
             | Self::SupervisorEscalated { .. } => Severity::Warn,
             Self::HiveDown(_) | Self::CommitFailed { .. } | Self::SessionCorrupt { .. } => Severity::Error,
             Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
@@ -360,6 +372,9 @@ impl What {
                 vec![("plugin", text(plugin)), ("digest", text(digest)), ("cached", Value::Flag(*cached))]
             }
             Self::AgentLeftOut { agent } => vec![("agent", text(agent))],
+            Self::AgentRunsAlone { agent, runs, plugin } => {
+                vec![("agent", text(agent)), ("runs", text(runs)), ("plugin", text(plugin))]
+            }
             Self::AgentReady { why } => vec![("why", text(why))],
             Self::AgentRestarting { restarts } => vec![("restarts", number(restarts))],
             Self::SupervisorEscalated { supervisor } | Self::SupervisorEnded { supervisor } => {

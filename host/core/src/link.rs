@@ -146,11 +146,6 @@ impl Links {
         self.agents.get(&agent).is_some_and(|ties| ties.links.contains_key(&other))
     }
 
-    /// Whether an agent monitors another.
-    pub fn is_monitored(&self, agent: AgentId, other: AgentId) -> bool {
-        self.agents.get(&agent).is_some_and(|ties| ties.watches.contains(&other))
-    }
-
     fn untie(&mut self, agent: AgentId, other: AgentId) {
         self.change(agent, |ties| {
             let asked = ties.links.remove(&other);
@@ -288,7 +283,7 @@ mod tests {
         links.monitor(A, B, true);
         links.monitor(B, A, true);
         links.demonitor(A, B);
-        assert!(!links.is_monitored(A, B) && links.is_monitored(B, A));
+        assert_eq!((links.watched(A), links.watched(B)), (vec![], vec![A]));
         assert_eq!(links.exited(B, &ExitReason::Killed), []);
     }
 

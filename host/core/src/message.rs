@@ -225,6 +225,19 @@ pub enum Refusal {
     Failed(String),
 }
 
+impl Refusal {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::UnknownKind(_) => "unknown-kind",
+            Self::Denied(_) => "denied",
+            Self::Unavailable(_) => "unavailable",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Why an ask ended without a reply. Every ask ends exactly once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

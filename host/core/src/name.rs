@@ -1,4 +1,5 @@
-//! Names of agents, kinds, topics and keys: what is allowed, and how foreign text is made safe to show.
+//! Names of agents, kinds, topics and keys: what is allowed, and how foreign text is made safe to show. Never who has a
+//! name.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

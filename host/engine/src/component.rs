@@ -1,4 +1,4 @@
-//! A compiled component that is linked and ready to be instantiated, shared by all its agents.
+//! A compiled component that is linked and ready to be instantiated, shared by all its agents. Never an instance of it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Between the words of the WIT and those of the core. Texts of guests are made safe to show here.
+//! Between the words of the WIT and those of the core. Texts of guests are made safe to show here. Never a decision.
 
 use skep_core::{AskFailure, Channel, Class, ExitReason, Message, MessageId, Refusal, SendError};
 

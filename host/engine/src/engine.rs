@@ -37,6 +37,9 @@ const CAUSE_CHARS_MAX: usize = 500;
 /// The most imports of a component that are kept for people.
 const IMPORTS_MAX: usize = 256;
 
+/// The largest component file that is read unless somebody says otherwise, in bytes.
+const PLUGIN_BYTES_MAX: u64 = 64 << 20;
+
 /// How the sandbox is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -52,7 +55,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: 64 << 20, pooled: true }
+        Self { cache_dir: None, live_instances_max: None, plugin_bytes_max: PLUGIN_BYTES_MAX, pooled: true }
     }
 }
 
@@ -230,6 +233,14 @@ impl<H: TurnHost> Engine<H> {
         Instance::described(store, agent, place, Arc::clone(&self.0.ticker)).await.map_err(in_init)
     }
 
+    /// How many of instances of these components can be alive beside one another.
+    pub fn fitting<'a>(&self, components: impl Iterator<Item = &'a Component<H>>) -> usize
+    where
+        H: 'a,
+    {
+        self.0.pool.fitting(components.map(|component| (component.0.profile, component.0.sizes.memories)))
+    }
+
     /// Ends when a place for an instance becomes free after the call of this. Whoever waits for one calls this, then tries,
     /// and awaits it if the pool is full.
     pub fn place_freed(&self) -> impl Future<Output = ()> + Send + '_ {
@@ -314,7 +325,8 @@ impl<H: TurnHost> Inner<H> {
     ) -> Result<component::Component, Error> {
         scan::refuse_bombs(&plugin.bytes)?;
         let component = component::Component::from_binary(engine, &plugin.bytes)
-            .map_err(|error| Error::Compile(cause(&error)))?;
+            // The compiler is the first that reads the bodies of functions: what is wrong in one is the file's fault.
+            .map_err(|error| scan::invalid_body(&plugin.bytes).unwrap_or_else(|| Error::Compile(cause(&error))))?;
         if let Ok(cache) = &self.cache
             && let Err(error) = cache.store(&component, plugin.digest, profile)
         {
@@ -339,17 +351,18 @@ impl<H: TurnHost> Inner<H> {
 
     fn settings(&self) -> Vec<(String, String, String)> {
         let default = || "default".to_owned();
+        let given = || "the program that embeds the host".to_owned();
         let mut all = vec![
             ("wasmtime".to_owned(), WASMTIME_VERSION.to_owned(), "built in".to_owned()),
             ("engine.tick".to_owned(), "1 ms".to_owned(), default()),
             (
                 "engine.plugin-bytes-max".to_owned(),
                 format!("{} bytes", self.options.plugin_bytes_max),
-                "option".to_owned(),
+                if self.options.plugin_bytes_max == PLUGIN_BYTES_MAX { default() } else { given() },
             ),
             match (&self.cache, &self.options.cache_dir) {
-                (Ok(_), Some(dir)) => ("engine.cache".to_owned(), shown_path(dir), "option".to_owned()),
-                (Err(reason), Some(_)) => ("engine.cache".to_owned(), "off".to_owned(), reason.clone()),
+                (Ok(_), Some(dir)) => ("engine.cache".to_owned(), shown_path(dir), given()),
+                (Err(reason), Some(_)) => ("engine.cache".to_owned(), format!("off: {reason}"), given()),
                 (_, None) => ("engine.cache".to_owned(), "off".to_owned(), default()),
             },
         ];

@@ -1,4 +1,5 @@
-//! Why a turn, or the making of an instance, failed. After any of these the instance is to be dropped.
+//! Why a turn, or the making of an instance, failed. After any of these the instance is to be dropped. Never what is
+//! done about it.
 
 use skep_core::Limit;
 use skep_core::name::shown;

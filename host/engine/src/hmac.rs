@@ -1,4 +1,5 @@
-//! HMAC with SHA-256 (RFC 2104): proof that compiled code was written by whoever holds the key.
+//! HMAC with SHA-256 (RFC 2104): proof that compiled code was written by whoever holds the key. Never makes or keeps a
+//! key.
 
 use sha2::{Digest, Sha256};
 

@@ -1,5 +1,5 @@
 //! What one instance may use, and the books that hold it to that. Memory is the sum of all its memories: wasmtime's own
-//! limits are for each memory alone.
+//! limits are for each memory alone. Never a limit of time.
 
 use wasmtime::ResourceLimiter;
 

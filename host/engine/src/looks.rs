@@ -1,4 +1,4 @@
-//! What a file looks like, from its first bytes: so that a wrong file is called what it is.
+//! What a file looks like, from its first bytes: so that a wrong file is called what it is. Never whether it is valid.
 
 use crate::error::Error;
 

@@ -1,4 +1,5 @@
-//! A component file in memory: read once, so that what is checked is what is run, whatever happens to the file.
+//! A component file in memory: read once, so that what is checked is what is run, whatever happens to the file. Never
+//! compiles it.
 
 use std::fs::{File, FileType};
 use std::io::Read;

@@ -1,5 +1,6 @@
 //! How many instances may be alive. The scarce thing is the mappings of a process: Linux allows `vm.max_map_count` of
-//! them, and beyond that mmap fails, wherever in the process. So what instances take comes out of one budget.
+//! them, and beyond that mmap fails, wherever in the process. So what instances take comes out of one budget. Never
+//! makes an instance.
 //!
 //! The stacks of a pool are mapped when it is made. A slot for memory that was used once keeps its mappings, so each
 //! profile is charged for the most that it ever had alive.
@@ -37,7 +38,7 @@ pub(crate) struct Pool {
     wanted: Option<u32>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Books {
     small: Book,
     large: Book,
@@ -67,13 +68,18 @@ impl Pool {
     /// The most live instances of a profile that there is room for now, if each has one memory.
     pub(crate) fn live_max(&self, profile: Profile) -> u32 {
         let books = self.books.lock();
+        let left = self.mappings_max.saturating_sub(books.others(profile));
+        (left / OF_ONE).min(self.most(profile)).max(1)
+    }
+
+    /// The most whatever mappings there are.
+    fn most(&self, profile: Profile) -> u32 {
         let most = match profile {
             Profile::AgentSmall => SMALL_LIVE_MAX,
             Profile::AgentLarge => LARGE_LIVE_MAX,
             Profile::Protocol => PROTOCOL_LIVE_MAX,
         };
-        let left = self.mappings_max.saturating_sub(books.others(profile));
-        (left / OF_ONE).min(most).min(self.wanted.unwrap_or(most)).max(1)
+        self.wanted.map_or(most, |wanted| wanted.min(most))
     }
 
     /// A profile has stacks for so many instances from now on.
@@ -87,14 +93,26 @@ impl Pool {
         let system = format!("vm.max_map_count {} less a reserve of {reserve}, {OF_ONE} an instance", self.map_count);
         match self.wanted {
             None => system,
-            Some(wanted) => format!("option {wanted}, and {system}"),
+            Some(wanted) => format!("{wanted} by the program that embeds the host, and {system}"),
         }
     }
 
     /// A place for one instance with so many memories; none if there is none.
     pub(crate) fn take(self: &Arc<Self>, profile: Profile, memories: u32) -> Option<Place> {
+        let mappings = self.charge(&mut self.books.lock(), profile, memories)?;
+        Some(Place { pool: Arc::clone(self), profile, mappings })
+    }
+
+    /// How many of these instances, each of a profile and with so many memories, have a place beside one another and
+    /// beside those that are alive.
+    pub(crate) fn fitting(&self, instances: impl Iterator<Item = (Profile, u32)>) -> usize {
+        let mut books = *self.books.lock();
+        instances.filter(|(profile, memories)| self.charge(&mut books, *profile, *memories).is_some()).count()
+    }
+
+    /// The mappings of one more instance, written into the books; none if there is no place for it.
+    fn charge(&self, books: &mut Books, profile: Profile, memories: u32) -> Option<u32> {
         let mappings = memories.saturating_mul(MAPPINGS_OF_MEMORY);
-        let mut books = self.books.lock();
         let others = books.others(profile);
         let book = books.of(profile);
         let live = book.live.checked_add(mappings)?;
@@ -102,12 +120,12 @@ impl Pool {
         if book.stacks.saturating_add(highest).saturating_add(others) > self.mappings_max {
             return None;
         }
-        if book.instances >= self.wanted.unwrap_or(u32::MAX) {
+        if book.instances >= self.most(profile) {
             return None;
         }
         book.instances += 1;
         (book.live, book.highest) = (live, highest);
-        Some(Place { pool: Arc::clone(self), profile, mappings })
+        Some(mappings)
     }
 
     /// Ends when a place becomes free after this was called.
@@ -205,6 +223,18 @@ mod tests {
         assert!(pool.take(Profile::AgentSmall, 1).is_none());
         drop(first);
         assert!(pool.take(Profile::AgentSmall, 1).is_some());
+    }
+
+    #[test]
+    fn as_many_are_said_to_fit_as_find_a_place() {
+        let pool = pool(3 * OF_ONE);
+        pool.has_stacks(Profile::AgentSmall, 3);
+        let one = (Profile::AgentSmall, 1);
+        assert_eq!(pool.fitting([one; 5].into_iter()), 3);
+        let places: Vec<_> = (0..5).filter_map(|_| pool.take(Profile::AgentSmall, 1)).collect();
+        assert_eq!(places.len(), 3, "asking has taken none");
+        assert_eq!(pool.fitting([one; 5].into_iter()), 0);
+        assert_eq!(pool.fitting([one, (Profile::AgentLarge, 1), one].into_iter()), 1);
     }
 
     #[test]

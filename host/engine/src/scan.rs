@@ -119,6 +119,11 @@ pub(crate) fn refuse_bombs(bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is wrong in the body of a function, if anything is; all else is right, as [`scan`] has found.
+pub(crate) fn invalid_body(bytes: &[u8]) -> Option<Error> {
+    Validator::new_with_features(features()).validate_all(bytes).err().map(|error| bad(&error, bytes))
+}
+
 fn bad(error: &wasmparser::Error, bytes: &[u8]) -> Error {
     let cause = shown(error.message(), CAUSE_CHARS_MAX);
     if error.message().starts_with("unexpected end") || error.offset() >= bytes.len() as u64 {

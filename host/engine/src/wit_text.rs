@@ -1,5 +1,5 @@
-//! Types of components as WIT would write them, with names of types resolved to what they are: two types are the same if
-//! their texts are.
+//! Types of components as WIT would write them, with names of types resolved to what they are: two types are the same
+//! if their texts are. Never compares anything itself.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! Everything that happens because of time: the timers of agents and the deadlines of their asks.
+//! Everything that happens because of time: the timers of agents and the deadlines of their asks. Never what a timer
+//! means.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};

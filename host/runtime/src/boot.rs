@@ -159,7 +159,12 @@ fn run_alone(hive: &Hive, cell: &Cell) -> Result<(), Error> {
     };
     if let (Some(digest), Some(dir)) = (ran, &hive.data_dir) {
         let plugin = hive.engine.load(&crate::plugins::copy_path(dir, digest), Some(digest))?;
-        *cell.component.lock() = crate::plugins::compile(&hive.engine, &plugin)?;
+        let component = crate::plugins::compile(&hive.engine, &plugin)?;
+        let of_plugin = std::mem::replace(&mut *cell.component.lock(), component).digest();
+        if of_plugin != digest {
+            let (agent, runs, plugin) = (cell.name.clone(), digest, of_plugin);
+            hive.emit(&Default::default(), What::AgentRunsAlone { agent, runs, plugin });
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Builds a host: checks everything before anything runs, then starts the hive.
+//! Builds a host: checks everything before anything runs, then starts the hive. Never runs a turn.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,6 +76,7 @@ pub struct Builder {
     live_instances_max: Option<u32>,
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
+    origins: HashMap<&'static str, String>,
     report: Report,
 }
 
@@ -92,6 +94,7 @@ impl Default for Builder {
             live_instances_max: None,
             store: None,
             clock: None,
+            origins: HashMap::new(),
             report: Arc::new(|_| {}),
         }
     }
@@ -159,6 +162,13 @@ impl Builder {
         self
     }
 
+    /// Who has set what [`Host::explain`] shows under this name, in words for people: a key of a file, a flag. Only the
+    /// caller knows.
+    pub fn origin(mut self, setting: &'static str, origin: impl Into<String>) -> Self {
+        self.origins.insert(setting, origin.into());
+        self
+    }
+
     /// Is told how far the start has come.
     pub fn progress(mut self, report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.report = Arc::new(report);
@@ -190,6 +200,7 @@ impl Builder {
         })?;
         let store = self.open_store()?;
         let plugins = self.plugins(&engine, store.as_ref(), &spec)?;
+        check_places(&engine, &plugins, &spec)?;
         let started = |error: std::io::Error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]);
         let committer = match store {
             Some(store) => {
@@ -220,6 +231,7 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
+            origins: self.origins,
             stopping: AtomicBool::new(false),
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),
@@ -271,9 +283,9 @@ impl Builder {
         engine: &Engine<TurnContext>,
         store: Option<&Arc<dyn Store>>,
         spec: &HiveSpec,
-    ) -> Result<std::collections::HashMap<Name, PluginEntry>, Error> {
+    ) -> Result<HashMap<Name, PluginEntry>, Error> {
         let total = spec.plugins.len();
-        let mut entries = std::collections::HashMap::new();
+        let mut entries = HashMap::new();
         let mut errors = Vec::new();
         for (done, plugin) in spec.plugins.iter().enumerate() {
             (self.report)(Progress::Compiling { plugin: plugin.name.clone(), done, total });
@@ -284,11 +296,7 @@ impl Builder {
                 Err(error) => errors.push((plugin.name.clone(), error)),
             }
         }
-        match errors.len() {
-            0 => Ok(entries),
-            1 => Err(errors.swap_remove(0).1),
-            _ => Err(Error::Plugins(errors)),
-        }
+        if errors.is_empty() { Ok(entries) } else { Err(Error::Plugins(errors)) }
     }
 }
 
@@ -311,6 +319,26 @@ fn check_agents(supervisor: &SupervisorSpec, check: &mut impl FnMut(&skep_core::
             ChildSpec::Supervisor(below) => check_agents(below, check),
         }
     }
+}
+
+/// An agent without durability keeps its instance for all its life. Durable ones rest, and one place is enough for all.
+fn check_places(
+    engine: &Engine<TurnContext>,
+    plugins: &HashMap<Name, PluginEntry>,
+    spec: &HiveSpec,
+) -> Result<(), Error> {
+    let (mut lasting, mut shared) = (Vec::new(), None);
+    check_agents(&spec.root, &mut |agent| {
+        // A session takes a place for a step only, and those are set aside.
+        let Some(component) = plugins.get(&agent.plugin).and_then(|entry| entry.component.agent()) else { return };
+        match agent.durability {
+            Durability::None => lasting.push(component),
+            _ => shared = Some(component),
+        }
+    });
+    let needed = lasting.len() + usize::from(shared.is_some());
+    let places = engine.fitting(lasting.into_iter().chain(shared));
+    if places < needed { Err(Error::PoolFull { places, needed }) } else { Ok(()) }
 }
 
 fn last_row(store: &Arc<dyn Store>) -> Result<Seq, Error> {

@@ -135,9 +135,15 @@ impl Directory {
         self.rested.lock().get(name).map(|rested| rested.id)
     }
 
-    /// The names of all at rest.
-    pub(crate) fn all_at_rest(&self) -> Vec<Name> {
-        self.rested.lock().keys().cloned().collect()
+    /// Those at rest whose names come after this one, by name.
+    pub(crate) fn rested_after(&self, after: &str, count_max: usize) -> Vec<(Name, AgentId)> {
+        let rested = self.rested.lock();
+        let later = rested.iter().filter(|(name, _)| name.as_str() > after);
+        let mut later: Vec<_> = later.map(|(name, rested)| (name.clone(), rested.id)).collect();
+        drop(rested);
+        later.sort_unstable_by(|(name, _), (other, _)| name.as_str().cmp(other.as_str()));
+        later.truncate(count_max);
+        later
     }
 
     /// The name of one at rest.

@@ -1,6 +1,10 @@
-//! What can go wrong for whoever embeds or operates a host: each with a stable code.
+//! What can go wrong for whoever embeds or operates a host: each with a stable code. Never the failure of a turn: that
+//! is no error of the host.
 
-use skep_core::{AskFailure, Name, SendError};
+use skep_core::{AskFailure, ExitReason, MessageId, Name, SendError};
+
+/// The code of an ask that has ended as a dead letter.
+const DEAD_LETTER: &str = "E_DEAD_LETTER";
 
 /// An operation of the host failed.
 #[derive(Debug, thiserror::Error)]
@@ -9,9 +13,20 @@ pub enum Error {
     /// The specification contradicts itself; all that was found, one a line.
     #[error("the hive cannot be built: {}", .0.join("; "))]
     Spec(Vec<String>),
-    /// Several plugins cannot be used: each with why.
-    #[error("{} plugins cannot be used: {}", .0.len(), joined(.0))]
+    /// Plugins cannot be used: each with why.
+    #[error("{} cannot be used: {}", counted(.0.len()), joined(.0))]
     Plugins(Vec<(Name, Error)>),
+    /// Agents without durability keep an instance for all their life, and there is no place for so many.
+    #[error(
+        "the hive needs {needed} instances that live at a time, since each agent of durability none keeps its own; the \
+         pool has {places}"
+    )]
+    PoolFull {
+        /// How many there may be.
+        places: usize,
+        /// How many the hive needs.
+        needed: usize,
+    },
     /// The sandbox cannot be set up, or a plugin cannot be used.
     #[error(transparent)]
     Engine(#[from] skep_engine::Error),
@@ -71,7 +86,7 @@ pub enum Error {
     StartFailed {
         /// Which.
         agent: Name,
-        /// Why.
+        /// Why, with the code of what has failed.
         reason: String,
     },
     /// A message was not taken.
@@ -90,9 +105,23 @@ pub enum Error {
         /// Why.
         cause: AskFailure,
     },
+    /// An agent failed on the message of an ask too often.
+    #[error("agent {agent} failed on the message too often: it is the dead letter {id}{}", last(.failure))]
+    DeadLetter {
+        /// The receiver, safe to show.
+        agent: String,
+        /// The dead letter.
+        id: MessageId,
+        /// The last failure; none if the dead letter is not kept any more.
+        failure: Option<String>,
+    },
     /// The host is ending.
     #[error("the host is ending")]
     Stopping,
+}
+
+fn counted(plugins: usize) -> String {
+    if plugins == 1 { "a plugin".to_owned() } else { format!("{plugins} plugins") }
 }
 
 fn joined(errors: &[(Name, Error)]) -> String {
@@ -100,15 +129,26 @@ fn joined(errors: &[(Name, Error)]) -> String {
     errors.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+fn last(failure: &Option<String>) -> String {
+    failure.as_ref().map_or_else(String::new, |failure| format!(", and its last failure was {failure}"))
+}
+
 fn suggestion(similar: &Option<Name>) -> String {
     similar.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}?"))
 }
 
 impl Error {
+    pub(crate) fn start_failed(agent: &Name, reason: &ExitReason) -> Self {
+        // The texts of other reasons have the code of their cause in them.
+        let code = if matches!(reason, ExitReason::StateUnreadable(_)) { " [E_STATE_UNREADABLE]" } else { "" };
+        Self::StartFailed { agent: agent.clone(), reason: format!("{reason}{code}") }
+    }
+
     /// The stable code, with a page of its own in docs/errors.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Spec(_) => "E_HIVE_INVALID",
+            Self::PoolFull { .. } => "E_POOL_FULL",
             // That of the first: what is to be done begins there.
             Self::Plugins(errors) => errors.first().map_or("E_HIVE_INVALID", |(_, error)| error.code()),
             Self::Engine(error) => error.code(),
@@ -138,9 +178,10 @@ impl Error {
                 AskFailure::Refused(_) => "E_REFUSED",
                 AskFailure::Timeout => "E_TIMEOUT",
                 AskFailure::Down(_) => "E_AGENT_DOWN",
-                AskFailure::DeadLetter => "E_DEAD_LETTER",
+                AskFailure::DeadLetter => DEAD_LETTER,
                 _ => "E_CALL_CYCLE",
             },
+            Self::DeadLetter { .. } => DEAD_LETTER,
             Self::Stopping => "E_HOST_STOPPING",
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Hive {
     pub(crate) scheduler: Arc<Scheduler>,
     /// Test mode: every durable agent's instance is dropped after every turn.
     pub(crate) drop_instances: bool,
+    /// See [`crate::Builder::origin`].
+    pub(crate) origins: HashMap<&'static str, String>,
     pub(crate) stopping: AtomicBool,
     /// Everything declared has started.
     pub(crate) up: watch::Sender<bool>,

@@ -1,4 +1,5 @@
-//! The host as its embedder sees it: start, send, ask, look, change, stop. The command line is one user of it.
+//! The host as its embedder sees it: start, send, ask, look, change, stop. The command line is one user of it. Never a
+//! decision about agents: it hands on and waits.
 //!
 //! *What is underneath.* The SQLite file of the data directory is in stock format, and [`Host::explain`] shows every
 //! derived setting with where it came from.
@@ -102,7 +103,7 @@ impl Host {
         let failed = self.hive().directory.all().into_iter().find_map(|cell| {
             let reason = cell.mind.lock().exit.clone()?;
             matches!(reason, ExitReason::StartFailed(_) | ExitReason::StateUnreadable(_))
-                .then(|| Error::StartFailed { agent: cell.name.clone(), reason: reason.to_string() })
+                .then(|| Error::start_failed(&cell.name, &reason))
         });
         failed.unwrap_or(Error::Stopping)
     }
@@ -202,15 +203,12 @@ impl Host {
             let mind = cell.mind.lock();
             match mind.agent.gate() {
                 Gate::Open => Some(Ok(())),
-                Gate::Ended => Some(Err(mind.exit.as_ref().map(ToString::to_string))),
+                Gate::Ended => Some(Err(mind.exit.clone())),
                 _ => None,
             }
         };
         let opened = cell.changed.wait(open_or_not).await;
-        opened.map_err(|exit: Option<String>| Error::StartFailed {
-            agent: cell.name.clone(),
-            reason: exit.unwrap_or_else(|| "it was stopped".to_owned()),
-        })
+        opened.map_err(|exit| Error::start_failed(&cell.name, &exit.unwrap_or(ExitReason::Shutdown)))
     }
 
     /// Stops an agent for good: its mailbox becomes dead letters, its open asks end. With `purge` its state goes too;
@@ -288,12 +286,11 @@ impl Host {
     pub async fn restart(&self, agent: &str) -> Result<(), Error> {
         let hive = self.hive();
         let cell = hive.directory.find(agent)?;
-        let failed = |reason: String| Error::StartFailed { agent: cell.name.clone(), reason };
         if cell.mind.lock().agent.gate() == Gate::Ended {
             cell.set_gate(Gate::Starting);
             if let Err(error) = hive.start_again(cell.name.as_str()) {
                 cell.set_gate(Gate::Ended);
-                return Err(failed(error.to_string()));
+                return Err(Error::StartFailed { agent: cell.name.clone(), reason: error.to_string() });
             }
             return self.wait_until_open(&cell).await;
         }
@@ -304,7 +301,7 @@ impl Host {
         crate::lifecycle::order(hive, &cell, Order::Renew(done));
         match renewed.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(reason)) => Err(failed(reason.to_string())),
+            Ok(Err(reason)) => Err(Error::start_failed(&cell.name, &reason)),
             Err(_) => Err(Error::Stopping),
         }
     }
@@ -331,6 +328,14 @@ impl Host {
     /// All agents, by number.
     pub fn agents(&self) -> Vec<AgentView> {
         crate::inspect::agents(self.hive())
+    }
+
+    /// Agents that are in the hive no more and whose state is kept, by name, from the first whose name comes after this.
+    ///
+    /// # Errors
+    /// The store cannot read them.
+    pub fn resting(&self, after: &str, count_max: usize) -> Result<Vec<AgentView>, Error> {
+        crate::inspect::resting(self.hive(), after, count_max)
     }
 
     /// The tree of supervisors.

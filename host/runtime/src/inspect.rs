@@ -1,4 +1,4 @@
-//! Reads the hive for people: views are taken at one moment, each agent by itself.
+//! Reads the hive for people: views are taken at one moment, each agent by itself. Never changes anything.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,10 +7,15 @@ use skep_bus::Bus;
 use skep_core::ExitReason;
 use skep_core::agent::Gate;
 use skep_core::dead::DeadLetter;
+use skep_core::spec::HiveSpec;
 use skep_core::supervision::{ChildId, Tree};
+use skep_store::Space;
 
 use crate::cell::{Cell, Mind};
+use crate::error::Error;
 use crate::hive::Hive;
+use crate::record::name_key;
+use crate::spec_record::Kept;
 use crate::view::{AgentDetail, AgentView, Counters, DeadLetterView, Setting, Status, TreeView};
 
 /// Supervisors below one another: deeper ones are left out, and the tree never is that deep.
@@ -18,6 +23,20 @@ const DEPTH_MAX: usize = 64;
 
 pub(crate) fn agents(hive: &Hive) -> Vec<AgentView> {
     hive.directory.all().iter().filter(|cell| !is_done(cell)).map(|cell| view(cell)).collect()
+}
+
+/// What the store has of those at rest. One that is purged or comes back meanwhile is left out.
+pub(crate) fn resting(hive: &Hive, after: &str, count_max: usize) -> Result<Vec<AgentView>, Error> {
+    let Some(store) = hive.store() else { return Ok(Vec::new()) };
+    let mut views = Vec::new();
+    for (name, id) in hive.directory.rested_after(after, count_max) {
+        let found = store.get(Space::Agent, id, &[name_key(&name)])?.pop().flatten();
+        let corrupt = |detail: String| skep_store::Error::Corrupt { place: format!("agent {name}"), detail };
+        let Some(value) = found else { continue };
+        let kept = Kept::read(id, &value).map_err(|error| corrupt(error.to_string()))?;
+        views.push(kept.view().map_err(corrupt)?);
+    }
+    Ok(views)
 }
 
 /// An agent that has done what it was for is in the tree, not among those that an operator looks after.
@@ -141,17 +160,26 @@ pub(crate) fn explain(hive: &Hive) -> Vec<Setting> {
     let mut add = |name: &str, value: String, origin: &str| {
         settings.push(Setting { name: name.to_owned(), value, origin: origin.to_owned() });
     };
-    add("hive.name", hive.spec.name.to_string(), "the manifest");
-    add("message.body-bytes-max", format!("{} bytes", hive.spec.body_bytes_max), "the manifest, or 1 MiB");
-    add("client.window-ms", format!("{} ms", hive.spec.client_window_ms), "the manifest, or 10 minutes");
+    let embedder = "the program that embeds the host";
+    let defaults = HiveSpec::new(hive.spec.name.clone());
+    let by = |is_default: bool| if is_default { "default" } else { embedder };
+    add("hive.name", hive.spec.name.to_string(), embedder);
+    let (body, window) = (hive.spec.body_bytes_max, hive.spec.client_window_ms);
+    add("message.body-bytes-max", format!("{body} bytes"), by(body == defaults.body_bytes_max));
+    add("client.window-ms", format!("{window} ms"), by(window == defaults.client_window_ms));
     let data = hive.data_dir.as_ref().map_or("none: memory only".to_owned(), |dir| dir.display().to_string());
-    add("store.dir", data, "the command line, or .skep beside the manifest");
+    add("store.dir", data, by(hive.data_dir.is_none()));
     for policy in skep_bus::policy::Policy::all() {
         settings.push(Setting {
             name: format!("channel.{}", policy.channel.name()),
             value: policy.explain(),
             origin: "fixed".to_owned(),
         });
+    }
+    for setting in &mut settings {
+        if let Some(origin) = hive.origins.get(setting.name.as_str()) {
+            setting.origin.clone_from(origin);
+        }
     }
     settings
 }

@@ -1,4 +1,5 @@
-//! Instances of an agent: made, brought back after they were dropped, given up to save memory.
+//! Instances of an agent: made, brought back after they were dropped, given up to save memory. Never when an agent
+//! starts or ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,7 +48,7 @@ pub(crate) async fn make(
     component: &Component,
 ) -> Result<Running, ExitReason> {
     let instance = make_of(hive, cell, component).await;
-    let instance = instance.map_err(|failure| ExitReason::StartFailed(failure.to_string()))?;
+    let instance = instance.map_err(start_failed)?;
     adopt(cell, &instance);
     Ok(instance)
 }
@@ -113,7 +114,7 @@ async fn wake_up(hive: &Hive, cell: &Arc<Cell>, instance: &mut Running) -> Resul
 pub(crate) fn start_failed(failure: Failure) -> ExitReason {
     match failure {
         Failure::State(unreadable) => ExitReason::StateUnreadable(unreadable.0),
-        failure => ExitReason::StartFailed(failure.to_string()),
+        failure => ExitReason::StartFailed(format!("{failure} [{}]", failure.code())),
     }
 }
 

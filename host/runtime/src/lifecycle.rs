@@ -189,7 +189,7 @@ async fn bring_to_version(
     writes.push(crate::spec_record::started(hive, cell, component.digest()));
     if let Err(error) = hive.commit_now(writes).await {
         upgraded.take_back(hive, cell);
-        return Err(ExitReason::StartFailed(error.to_string()));
+        return Err(ExitReason::StartFailed(format!("{error} [{}]", error.code())));
     }
     {
         let mut mind = cell.mind.lock();
@@ -314,7 +314,8 @@ pub(crate) async fn commit_alone(
             Err(failed) => {
                 cell.mind.lock().state.undo();
                 crate::release::retract_alone(&hive, &cell, release);
-                Err(ExitReason::StartFailed(failed.to_string()))
+                let error = failed.into_error();
+                Err(ExitReason::StartFailed(format!("{error} [{}]", error.code())))
             }
         };
         drop(sender.send(ended));

@@ -1,4 +1,5 @@
-//! Links and monitors: who ends with whom, and who is told.
+//! Links and monitors: who ends with whom, and who is told. Never keeps who is tied to whom: the book of that is in the
+//! core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

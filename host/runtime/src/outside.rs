@@ -14,8 +14,8 @@ use skep_bus::route::{Asked, Rule};
 use skep_core::name::BadName;
 use skep_core::spec::Durability;
 use skep_core::{
-    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, IdMap, Lineage, Message, MessageId, Name, Origin, Rare,
-    SendError,
+    AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, DeadReason, IdMap, Lineage, Message, MessageId, Name,
+    Origin, Rare, SendError,
 };
 use skep_store::{Space, Sync, Write};
 use tokio::sync::oneshot;
@@ -424,10 +424,10 @@ pub(crate) async fn ask(
         match note(hive, &cell, id) {
             // One that was not taken may have ended between the two: this one is not told its end.
             Known::New => waiting = Waiting::new(hive, id),
-            Known::UnderWay => return waiting.end(timeout).await.map_err(|cause| ask_error(&cell, cause)),
+            Known::UnderWay => return waiting.end(timeout).await.map_err(|cause| ask_error(hive, &cell, id, cause)),
             Known::Ended(result) => {
                 hive.outside.finish(hive, id, true, result.clone());
-                return result.map_err(|cause| ask_error(&cell, cause));
+                return result.map_err(|cause| ask_error(hive, &cell, id, cause));
             }
         }
     }
@@ -436,7 +436,7 @@ pub(crate) async fn ask(
         Ok(()) => entering.entered(),
         Err(error) => return Err(entering.refused(error)),
     }
-    waiting.end(timeout).await.map_err(|cause| ask_error(&cell, cause))
+    waiting.end(timeout).await.map_err(|cause| ask_error(hive, &cell, id, cause))
 }
 
 /// Puts an ask into the mailbox, waiting for room if there is none. If its agent has nothing else to do, its turn runs
@@ -479,8 +479,17 @@ fn abandon(hive: &Hive, id: MessageId) {
     }
 }
 
-fn ask_error(cell: &Cell, cause: AskFailure) -> Error {
-    Error::Ask { agent: cell.name.to_string(), cause }
+fn ask_error(hive: &Hive, cell: &Cell, id: MessageId, cause: AskFailure) -> Error {
+    let agent = cell.name.to_string();
+    if cause != AskFailure::DeadLetter {
+        return Error::Ask { agent, cause };
+    }
+    // It has the id of the ask.
+    let failure = hive.dead.letters.lock().get(id).map(|letter| match &letter.reason {
+        DeadReason::Failed(detail) => detail.clone(),
+        reason => reason.word().to_owned(),
+    });
+    Error::DeadLetter { agent, id, failure }
 }
 
 fn message(

@@ -1,4 +1,5 @@
 //! The plugins of a hive: read once, kept under their digest in the data directory, compiled, and replaced by swaps.
+//! Never makes an instance.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -179,13 +179,12 @@ impl SeenEnd {
 }
 
 fn refusal_parts(refusal: &Refusal) -> (&'static str, &str) {
-    match refusal {
-        Refusal::Invalid(text) => ("invalid", text),
-        Refusal::UnknownKind(text) => ("unknown-kind", text),
-        Refusal::Denied(text) => ("denied", text),
-        Refusal::Unavailable(text) => ("unavailable", text),
-        Refusal::Failed(text) => ("failed", text),
-    }
+    let (Refusal::Invalid(text)
+    | Refusal::UnknownKind(text)
+    | Refusal::Denied(text)
+    | Refusal::Unavailable(text)
+    | Refusal::Failed(text)) = refusal;
+    (refusal.word(), text)
 }
 
 fn refusal(kind: &str, text: String) -> Refusal {

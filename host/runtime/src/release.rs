@@ -1,4 +1,5 @@
-//! Lets out what a turn asked for, in order, once its commit stands; or takes it back, if the commit failed.
+//! Lets out what a turn asked for, in order, once its commit stands; or takes it back, if the commit failed. Never
+//! decides what leaves.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

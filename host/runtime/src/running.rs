@@ -38,6 +38,13 @@ impl Component {
         }
     }
 
+    pub(crate) fn agent(&self) -> Option<&skep_engine::Component<TurnContext>> {
+        match self {
+            Self::Agent(component) => Some(component),
+            Self::Protocol(_) => None,
+        }
+    }
+
     pub(crate) fn protocol(&self) -> Option<&Rules> {
         match self {
             Self::Agent(_) => None,

@@ -1,4 +1,5 @@
-//! Reading a range of an agent's state: what is committed, under what its own uncommitted turns have written.
+//! Reading a range of an agent's state: what is committed, under what its own uncommitted turns have written. Never
+//! writes.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

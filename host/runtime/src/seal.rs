@@ -1,4 +1,5 @@
-//! What a turn that ended well comes to: the writes of its commit, and what leaves after it.
+//! What a turn that ended well comes to: the writes of its commit, and what leaves after it. Never writes into the
+//! store.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Agents that are added while the hive runs: by an agent, by an operator, or back from the store.
+//! Agents that are added while the hive runs: by an agent, by an operator, or back from the store. Never starts one:
+//! the tree of supervisors does.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use skep_core::spec::{AgentSpec, Budget, Durability, Grants, Restart, Shutdown};
-use skep_core::{AgentId, Bytes, Channel, Digest, Lineage, Name};
+use skep_core::{AgentId, Bytes, Channel, Digest, Incarnation, Lineage, Name};
 use skep_store::{Space, Write};
 
 use crate::cell::{Cell, Parent};
@@ -11,6 +11,7 @@ use crate::directory::Rested;
 use crate::hive::Hive;
 use crate::record::{Unreadable, decode, encode};
 use crate::spawn::record_key;
+use crate::view::{AgentView, Status};
 
 /// See the module.
 #[derive(Serialize, Deserialize)]
@@ -226,6 +227,25 @@ impl Kept {
             started: record.started,
             ran: Digest::parse(&record.digest).filter(|_| record.started),
         }
+    }
+
+    /// What an operator sees of it while it is at rest.
+    pub(crate) fn view(&self) -> Result<AgentView, String> {
+        let record = &self.record;
+        let name = |text: &str| Name::new(text).map_err(|bad| bad.to_string());
+        Ok(AgentView {
+            id: self.id,
+            name: name(&record.name)?,
+            status: Status::Resting,
+            plugin: name(&record.plugin)?,
+            digest: Digest::parse(&record.digest).ok_or("its digest is none")?,
+            durability: Durability::parse(&record.durability).ok_or("its durability is unknown")?,
+            supervisor: name(&record.supervisor)?,
+            incarnation: Incarnation(0),
+            mailbox_messages: 0,
+            handled: 0,
+            restarts: 0,
+        })
     }
 
     /// What the agent was to be: for one that the manifest does not know.

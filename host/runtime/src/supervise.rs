@@ -1,4 +1,5 @@
-//! Drives the tree of supervisors: what it asks for is performed here, in order, before it is told anything else.
+//! Drives the tree of supervisors: what it asks for is performed here, in order, before it is told anything else. Never
+//! decides what is started again.
 
 use std::collections::HashMap;
 use std::sync::Arc;

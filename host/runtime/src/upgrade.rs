@@ -119,7 +119,7 @@ fn ended(hive: &Arc<Hive>, cell: &Arc<Cell>, instance: &mut Running, left: Left,
             Err(failure) => {
                 crate::turn::forsake(hive, cell, ended.turn);
                 instance.host().forsaken();
-                return Err(format!("{what}: {failure}"));
+                return Err(format!("{what}: {failure} [{}]", failure.code()));
             }
         },
         Left::WallTime(limit_ms) => format!("{what}: over turn_wall_ms_max = {limit_ms}"),

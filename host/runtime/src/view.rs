@@ -25,6 +25,8 @@ pub enum Status {
     Stopped,
     /// It has ended and its supervisor has given up, or it says that it is failing.
     Failed(String),
+    /// It is not in the hive any more and its state is kept: whoever comes under its name goes on with it.
+    Resting,
 }
 
 impl Status {
@@ -40,6 +42,7 @@ impl Status {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Failed(_) => "failed",
+            Self::Resting => "resting",
         }
     }
 

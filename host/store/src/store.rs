@@ -1,4 +1,5 @@
-//! The seam between the host and whatever keeps its data: five methods, each says what is true once it returns.
+//! The seam between the host and whatever keeps its data: five methods, each says what is true once it returns. Never
+//! what a record means.
 
 use bytes::Bytes;
 use skep_core::{AgentId, Message, Seq};

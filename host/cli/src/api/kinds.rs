@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 34] = [
+pub(crate) const NAMES: [&str; 35] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -18,6 +18,7 @@ pub(crate) const NAMES: [&str; 34] = [
     "agent.restarting",
     "agent.gone",
     "agent.left-out",
+    "agent.runs-alone",
     "agent.health",
     "supervisor.escalated",
     "supervisor.ended",

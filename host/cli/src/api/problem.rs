@@ -4,6 +4,8 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use skep_core::AskFailure;
+
 use super::types::Problem;
 use crate::manifest::Rejected;
 use crate::pages;
@@ -25,6 +27,7 @@ impl ApiError {
             detail: detail.into(),
             help: pages::help(code).map(str::to_owned),
             problems: None,
+            refusal: None,
         }))
     }
 
@@ -59,7 +62,18 @@ impl ApiError {
 
 impl From<skep_runtime::Error> for ApiError {
     fn from(error: skep_runtime::Error) -> Self {
-        Self::new(error.code(), error.to_string())
+        let mut api_error = Self::new(error.code(), error.to_string());
+        match error {
+            skep_runtime::Error::Ask { cause: AskFailure::Refused(refusal), .. } => {
+                api_error.0.refusal = Some(refusal.word().to_owned());
+                api_error
+            }
+            skep_runtime::Error::DeadLetter { id, .. } => api_error.with_help(format!(
+                "`skep dead-letters show {id}` has the message; correct the agent, swap it, then `skep dead-letters \
+                 retry {id}`"
+            )),
+            _ => api_error,
+        }
     }
 }
 

@@ -13,12 +13,14 @@ use skep_runtime::Host;
 use tokio::sync::watch;
 
 use super::problem::ApiError;
-use super::types::{Accepted, Done, HostStatus, List, Setting, SpawnRequest, SwapRequest, Versioned};
+use super::types::{Accepted, Done, HostStatus, List, PageQuery, Setting, SpawnRequest, SwapRequest, Versioned};
 use super::{convert, events, messages};
 use crate::manifest::agent_from_toml;
 
 /// The most dead letters in one answer.
 const DEAD_LETTERS_MAX: usize = 1_000;
+/// The most agents at rest in one answer.
+const RESTING_MAX: usize = 1_000;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ impl Api {
         Router::new()
             .route("/v1/status", get(status))
             .route("/v1/agents", get(agents).post(spawn))
+            .route("/v1/resting", get(resting))
             .route("/v1/agents/{agent}", get(inspect).delete(stop))
             .route("/v1/agents/{agent}/restart", post(restart))
             .route("/v1/agents/{agent}/ask", post(messages::ask))
@@ -78,6 +81,14 @@ async fn status(State(api): State<Api>) -> Answer<HostStatus> {
 
 async fn agents(State(api): State<Api>) -> Answer<List<super::types::Agent>> {
     answer("AgentList", List { items: api.host.agents().iter().map(convert::agent).collect() })
+}
+
+async fn resting(State(api): State<Api>, Asked(query): Asked<PageQuery>) -> Answer<List<super::types::Agent>> {
+    let agents = whole(async move {
+        let found = tokio::task::spawn_blocking(move || api.host.resting(&query.after, RESTING_MAX)).await;
+        found.unwrap_or(Err(skep_runtime::Error::Stopping))
+    });
+    answer("AgentList", List { items: agents.await?.iter().map(convert::agent).collect() })
 }
 
 async fn tree(State(api): State<Api>) -> Answer<super::types::TreeNode> {

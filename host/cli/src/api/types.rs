@@ -65,7 +65,7 @@ pub struct Agent {
     pub name: String,
     /// Its number.
     pub id: u32,
-    /// starting, ready, idle, busy, passive, degraded, stopping, stopped or failed.
+    /// starting, ready, idle, busy, passive, degraded, stopping, stopped, failed or resting.
     pub status: String,
     /// The reason that goes with degraded and failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -270,6 +270,14 @@ pub struct Missed {
     pub missed: u64,
 }
 
+/// Which part of a list is asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PageQuery {
+    /// The last name of the part before it; empty: the first one.
+    #[serde(default)]
+    pub after: String,
+}
+
 /// `Setting`: a derived setting.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Setting {
@@ -416,6 +424,9 @@ pub struct Problem {
     /// What is wrong in a text that was sent, one by one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub problems: Option<Value>,
+    /// Of a message that its agent refused: invalid, unknown-kind, denied, unavailable or failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refusal: Option<String>,
 }
 
 /// `Session`: one run of a protocol.

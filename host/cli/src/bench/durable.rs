@@ -1,4 +1,5 @@
-//! Skep on a disk: turns of a thousand durable agents, asks of one, and a swap while messages flow.
+//! Skep on a disk: turns of a thousand durable agents, asks of one, and a swap while messages flow. Never what an agent
+//! without durability costs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

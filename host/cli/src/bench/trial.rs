@@ -1,5 +1,5 @@
 //! The trials: each yields one number or a few. A control stands right before what it is the control of, so that both
-//! meet the same machine.
+//! meet the same machine. Never how a figure is taken or judged.
 
 use super::lab::Lab;
 use super::number::Number;

@@ -14,6 +14,15 @@ pub fn data_dir(named: Option<&Path>, manifest_folder: &Path) -> PathBuf {
     named.map(Path::to_owned).or_else(from_environment).unwrap_or_else(|| manifest_folder.join(DEFAULT_NAME))
 }
 
+/// What [`data_dir`] goes by, for people.
+pub fn data_dir_origin(named: Option<&Path>) -> &'static str {
+    match (named, from_environment()) {
+        (Some(_), _) => "--data",
+        (None, Some(_)) => VARIABLE,
+        (None, None) => "default: .skep beside the manifest",
+    }
+}
+
 /// The data directory of a running host: the one that was named, or the first `.skep` from this folder upward.
 pub fn find_data_dir(named: Option<&Path>) -> Outcome<PathBuf> {
     if let Some(named) = named.map(Path::to_owned).or_else(from_environment) {

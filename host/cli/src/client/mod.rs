@@ -6,5 +6,5 @@ mod find;
 mod lines;
 
 pub use connection::{Connection, Outgoing};
-pub use find::{data_dir, find_data_dir};
+pub use find::{data_dir, data_dir_origin, find_data_dir};
 pub use lines::Lines;

@@ -1,4 +1,4 @@
-//! `skep build`: a guest's source becomes a component file.
+//! `skep build`: a guest's source becomes a component file. Never runs what it has built.
 
 use std::path::PathBuf;
 

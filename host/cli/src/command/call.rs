@@ -1,4 +1,4 @@
-//! `skep call`: asks an agent and prints its reply.
+//! `skep call`: asks an agent and prints its reply. Never looks into the reply.
 
 use std::time::Duration;
 

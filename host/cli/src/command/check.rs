@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use skep_core::Digest;
 use skep_core::spec::{ChildSpec, SupervisorSpec};
 
@@ -99,36 +99,19 @@ fn component(path: &Path) -> Outcome<Checked> {
 fn hive(context: &Context, path: &Path, leniency: Leniency) -> Outcome<Checked> {
     let manifest = load(context, path, leniency)?;
     let mut plugins = Vec::new();
-    let mut failures = Vec::new();
+    let mut errors = Vec::new();
     for spec in &manifest.spec.plugins {
         match plugin(spec.name.as_str(), &spec.path, spec.digest) {
             Ok(plugin) => plugins.push(plugin),
-            Err(failure) => failures.push(failure),
+            Err(error) => errors.push((spec.name.clone(), error)),
         }
     }
-    if let Some(failure) = together(failures) {
-        return Err(failure);
+    if !errors.is_empty() {
+        return Err(Failure::of_manifest(manifest.rejected_plugins(&errors), context.output.talk_color));
     }
     let (agents, supervisors) = counted(&manifest.spec.root);
     let warnings = manifest.warnings_to_json();
     Ok(Checked { file: shown_path(&manifest.path), agents, supervisors, plugins, warnings })
-}
-
-/// All that is wrong with plugins in one failure: its code is that of the first.
-fn together(mut failures: Vec<Failure>) -> Option<Failure> {
-    if failures.len() < 2 {
-        return failures.pop();
-    }
-    let problems = failures.iter().map(|failure| {
-        json!({"code": failure.code, "severity": "error", "message": failure.message, "help": failure.more.help})
-    });
-    let problems = problems.collect();
-    let report = failures.iter().map(|failure| format!("{failure}\n")).collect();
-    let message = format!("{} plugins cannot be used", failures.len());
-    let mut failure = Failure::new(failures.swap_remove(0).code, message);
-    failure.more.report = Some(report);
-    failure.more.problems = Some(problems);
-    Some(failure)
 }
 
 /// The manifest, with its warnings told.
@@ -141,7 +124,7 @@ pub(super) fn load(context: &Context, path: &Path, leniency: Leniency) -> Outcom
     Ok(manifest)
 }
 
-fn plugin(name: &str, path: &Path, expect: Option<Digest>) -> Outcome<Plugin> {
+fn plugin(name: &str, path: &Path, expect: Option<Digest>) -> Result<Plugin, skep_runtime::Error> {
     let info = skep_runtime::check_plugin(path, expect, None)?;
     Ok(Plugin {
         name: skep_core::name::shown(name, 128),

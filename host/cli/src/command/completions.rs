@@ -1,4 +1,5 @@
-//! `skep completions`: what a shell runs to complete commands, options and names.
+//! `skep completions`: what a shell runs to complete commands, options and names. Never what is completed: that is
+//! found when it is asked for.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! `skep demo`: a folder is indexed by agents while one traps, one is swapped and the host is killed.
+//! `skep demo`: a folder is indexed by agents while one traps, one is swapped and the host is killed. Never a part of
+//! the demo itself.
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Context, check, up};
 use crate::api::types::HostStatus;
-use crate::client::data_dir;
+use crate::client::{data_dir, data_dir_origin};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Bar, Document, Table};
 use crate::process::{LOG, Launch, Told, make_data_dir};
@@ -50,6 +50,7 @@ fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
     if context.output.quiet {
         options.push("-q".into());
     }
+    options.extend(["--data-origin".into(), data_dir_origin(context.data.as_deref()).into()]);
     let data = absolute(&data)?;
     let log = args.log_file.clone().unwrap_or_else(|| data.join(LOG));
     Ok(Launch { manifest: absolute(&manifest.path)?, data, log, own_session: true, options })

@@ -1,4 +1,4 @@
-//! `skep down`: stops a host in order.
+//! `skep down`: stops a host in order. Never kills it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `skep events`: what happened in the host, and what happens.
+//! `skep events`: what happened in the host, and what happens. Never keeps any.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `skep explain`: an error, a key of the manifest, or a derived setting and where it came from.
+//! `skep explain`: an error, a key of the manifest, or a derived setting and where it came from. Never changes any of
+//! them.
 
 use serde::Serialize;
 

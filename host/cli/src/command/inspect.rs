@@ -1,4 +1,4 @@
-//! `skep inspect`: all that is known of one agent.
+//! `skep inspect`: all that is known of one agent. Never changes it.
 
 use super::{Context, complete, describe};
 use crate::api::text::percent_encoded;

@@ -1,4 +1,4 @@
-//! `skep logs`: what agents write into their logs.
+//! `skep logs`: what agents write into their logs. Never the log of the host.
 
 use super::{Context, complete, events};
 use crate::api::types::Event;

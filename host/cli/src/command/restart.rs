@@ -1,4 +1,4 @@
-//! `skep restart`: stops an agent and starts it again with its state.
+//! `skep restart`: stops an agent and starts it again with its state. Never loses a message.
 
 use std::time::Duration;
 

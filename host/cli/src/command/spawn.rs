@@ -1,4 +1,4 @@
-//! `skep spawn`: starts one more agent in a running hive.
+//! `skep spawn`: starts one more agent in a running hive. Never writes into the manifest.
 
 use std::time::Duration;
 

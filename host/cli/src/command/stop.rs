@@ -1,4 +1,4 @@
-//! `skep stop`: ends an agent for good.
+//! `skep stop`: ends an agent for good. Never deletes its state unless it is told to.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `skep swap`: another version of a plugin while messages flow.
+//! `skep swap`: another version of a plugin while messages flow. Never writes into the manifest.
 
 use std::path::PathBuf;
 use std::time::Duration;

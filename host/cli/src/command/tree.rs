@@ -1,4 +1,4 @@
-//! `skep tree`: supervisors and what is under them.
+//! `skep tree`: supervisors and what is under them. Never changes it.
 
 use super::{Context, describe};
 use crate::api::types::TreeNode;

@@ -12,7 +12,7 @@ use super::logging::{self, LogFormat};
 use super::{Context, check, detach};
 use crate::api::types::HostStatus;
 use crate::api::{self, Api, socket};
-use crate::client::data_dir;
+use crate::client::{data_dir, data_dir_origin};
 use crate::failure::{Failure, Outcome};
 use crate::manifest::Manifest;
 use crate::output::Bar;
@@ -65,6 +65,9 @@ pub struct Args {
     /// Go on when the terminal closes
     #[arg(long, hide = true)]
     own_session: bool,
+    /// What the parent has taken the data directory from
+    #[arg(long, hide = true, value_name = "WORDS", allow_hyphen_values = true)]
+    data_origin: Option<String>,
     /// End when this process, which is the parent, does
     #[arg(long, hide = true, value_name = "PID")]
     ends_with: Option<u32>,
@@ -172,9 +175,16 @@ async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Pat
             let told = told(progress);
             if lines { told.tell() } else { detach::show(&shown, &told) }
         });
-    if let Some(cache) = args.cache.clone().or_else(cache_dir) {
-        builder = builder.cache_dir(cache);
-    }
+    let origin = args.data_origin.clone().unwrap_or_else(|| data_dir_origin(context.data.as_deref()).to_owned());
+    builder = builder
+        .origin("hive.name", manifest.origin("name"))
+        .origin("message.body-bytes-max", manifest.origin("body_bytes_max"))
+        .origin("client.window-ms", manifest.origin("client_window_ms"))
+        .origin("store.dir", origin);
+    builder = match args.cache.clone().map(|dir| (dir, "--cache")).or_else(cache_dir) {
+        Some((dir, origin)) => builder.cache_dir(dir).origin("engine.cache", origin),
+        None => builder.origin("engine.cache", "default: compiled in the data directory"),
+    };
     if let Some(name) = args.name.clone() {
         builder = builder.name(name);
     }
@@ -183,7 +193,12 @@ async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Pat
     }
     let host = builder.start().await;
     bar.clear();
-    Ok(host?)
+    match host {
+        Err(skep_runtime::Error::Plugins(errors)) => {
+            Err(Failure::of_manifest(manifest.rejected_plugins(&errors), context.output.talk_color))
+        }
+        host => Ok(host?),
+    }
 }
 
 fn told(progress: Progress) -> Told {
@@ -196,9 +211,11 @@ fn told(progress: Progress) -> Told {
 }
 
 /// `$XDG_CACHE_HOME/skep` or `~/.cache/skep`; none where there is neither.
-fn cache_dir() -> Option<PathBuf> {
+fn cache_dir() -> Option<(PathBuf, &'static str)> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache"))).map(|folder| folder.join("skep"))
+    let named = absolute("XDG_CACHE_HOME").map(|folder| (folder, "XDG_CACHE_HOME"));
+    let found = named.or_else(|| Some((absolute("HOME")?.join(".cache"), "default: ~/.cache/skep")));
+    found.map(|(folder, origin)| (folder.join("skep"), origin))
 }
 
 fn status(args: &Args, manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {

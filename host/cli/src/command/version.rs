@@ -1,4 +1,4 @@
-//! `skep version`: what this binary is.
+//! `skep version`: what this binary is. Never asks a host.
 
 use serde::Serialize;
 

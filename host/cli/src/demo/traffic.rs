@@ -142,7 +142,7 @@ impl Line<'_> {
 fn is_final(failure: &Failure) -> bool {
     let forbidden = matches!(failure.code.as_ref(), "E_TOO_LARGE" | "E_DENIED" | "E_DEAD_LETTER" | "E_API_VERSION");
     match failure.exit {
-        Exit::Invalid => !failure.message.contains("unavailable"),
+        Exit::Invalid => failure.more.refusal.as_deref() != Some("unavailable"),
         Exit::Usage => true,
         _ => forbidden,
     }
@@ -188,4 +188,21 @@ fn check(name: &str, figures: &Figures, reply: &[u8]) -> Outcome {
         return Ok(());
     }
     Err(differs(format!("{} bytes, {} lines, {} words", reply.bytes, reply.lines, reply.words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unavailable_is_sent_again_whatever_any_text_says() {
+        let refused = |kind: &str| {
+            let mut failure = Failure::new("E_REFUSED", "agent unavailable-1 did not reply");
+            failure.more.refusal = Some(kind.to_owned());
+            failure
+        };
+        assert!(is_final(&refused("invalid")) && !is_final(&refused("unavailable")));
+        assert!(is_final(&Failure::new("E_INVALID_MESSAGE", "unavailable")));
+        assert!(!is_final(&Failure::new("E_TIMEOUT", "not in time")));
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use skep_core::Name;
-use skep_core::spec::HiveSpec;
+use skep_core::spec::{HiveSpec, PluginSpec};
 use toml::de::DeTable;
 
 use super::keys::ROOT;
@@ -32,9 +32,18 @@ pub struct Manifest {
     /// Warnings beyond the most that are kept.
     pub warnings_left_out: usize,
     pub(super) source: Source,
+    /// In the order of the plugins.
+    pub(super) plugin_places: Vec<plugin::Place>,
+    /// The keys of `[hive]` that are there.
+    hive_keys: Vec<&'static str>,
 }
 
 impl Manifest {
+    /// What has set a key of `[hive]`, for people.
+    pub fn origin(&self, key: &str) -> String {
+        if self.hive_keys.contains(&key) { format!("the manifest: hive.{key}") } else { "default".to_owned() }
+    }
+
     /// The folder that it is in.
     pub fn folder(&self) -> &Path {
         folder_of(&self.path)
@@ -70,11 +79,13 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
         return Err(problems.reject(source));
     }
     let root = Section::new(table.get_ref(), ROOT, "the manifest".to_owned(), 0..0, &mut problems);
-    let spec = read(&root, folder_of(path), &mut problems);
+    let (spec, plugin_places) = read(&root, folder_of(path), &mut problems);
     match spec {
         Some(spec) if !problems.any_error() => {
             let (warnings, warnings_left_out) = problems.into_sorted();
-            Ok(Manifest { spec, path: path.to_owned(), warnings, warnings_left_out, source })
+            let hive_keys = root.keys_of("hive");
+            let path = path.to_owned();
+            Ok(Manifest { spec, path, warnings, warnings_left_out, source, plugin_places, hive_keys })
         }
         _ => Err(problems.reject(source)),
     }
@@ -100,19 +111,16 @@ pub(super) fn syntax_problems(text: &str, errors: &[toml::de::Error], problems: 
     walkable
 }
 
-fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> Option<HiveSpec> {
-    let mut spec = hive(root, problems);
-    let plugins = plugin::read_all(root, folder, problems);
+fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> (Option<HiveSpec>, Vec<plugin::Place>) {
+    let spec = hive(root, problems);
+    let (plugins, places): (Vec<_>, Vec<_>) = plugin::read_all(root, folder, problems).into_iter().unzip();
     let supervisors = supervisor::read_all(root, problems);
     let agents = agent::read_all(root, problems);
-    let names: Vec<Name> = plugins.iter().map(|plugin| plugin.name.clone()).collect();
+    let names: Vec<Name> = plugins.iter().map(|plugin: &PluginSpec| plugin.name.clone()).collect();
     let body_bytes_max = spec.as_ref().map_or(0, |spec| spec.body_bytes_max);
     let tree = tree::build(supervisors, agents, &names, body_bytes_max, problems);
-    if let Some(spec) = &mut spec {
-        spec.plugins = plugins;
-        spec.root = tree?;
-    }
-    spec
+    let spec = spec.zip(tree).map(|(spec, root)| HiveSpec { plugins, root, ..spec });
+    (spec, places)
 }
 
 fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<HiveSpec> {

@@ -29,6 +29,8 @@ pub enum Code {
     Cycle,
     /// Values that do not go together.
     Contradiction,
+    /// A component file that cannot be used, with its own code.
+    Plugin(&'static str),
 }
 
 impl Code {
@@ -44,6 +46,7 @@ impl Code {
             Self::Reference => "E_MANIFEST_REFERENCE",
             Self::Cycle => "E_MANIFEST_CYCLE",
             Self::Contradiction => "E_MANIFEST_CONTRADICTION",
+            Self::Plugin(code) => code,
         }
     }
 }

@@ -79,6 +79,15 @@ impl<'a> Section<'a> {
         self.value(key).map_or_else(|| self.at(), Spanned::span)
     }
 
+    /// The keys that a table in this one may have and has.
+    pub(super) fn keys_of(&self, table: &str) -> Vec<&'static str> {
+        let Some(Form::Table(keys)) = self.keys.iter().find(|key| key.name == table).map(|key| &key.form) else {
+            return Vec::new();
+        };
+        let found = self.value(table).and_then(|value| value.get_ref().as_table());
+        keys.iter().map(|key| key.name).filter(|name| found.is_some_and(|found| found.contains_key(*name))).collect()
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
     }

@@ -1,4 +1,5 @@
 //! What is wrong with a spec or a call, in OTP's words where it has one. Names in here are checked names, safe to show.
+//! Never what is done about it.
 
 use crate::name::Name;
 

@@ -1,4 +1,5 @@
 //! Changing the tree while it runs: OTP's calls and their errors. What each call is answered with is said at [`Tree`].
+//! Never starts or stops anything by itself.
 
 use crate::name::shown;
 use crate::spec::ChildSpec;

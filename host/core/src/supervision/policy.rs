@@ -1,4 +1,5 @@
 //! How often a supervisor restarts and how long it waits: the window of its intensity and the back-off. Time is given.
+//! Never which child.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Supervisors that end with their significant children (OTP 24).
+//! Supervisors that end with their significant children (OTP 24). Never whether such a child is started again.
 
 use crate::spec::AutoShutdown;
 

@@ -1,4 +1,5 @@
-//! Starting children: with their supervisor, after a restart, by a call; and what their answers mean.
+//! Starting children: with their supervisor, after a restart, by a call; and what their answers mean. Never makes an
+//! instance.
 
 use crate::exit::ExitReason;
 

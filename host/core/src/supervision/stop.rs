@@ -1,4 +1,5 @@
-//! Stopping children: one by a call, a group to restart it, all with their supervisor; right to left.
+//! Stopping children: one by a call, a group to restart it, all with their supervisor; right to left. Never ends an
+//! instance.
 
 use crate::exit::ExitReason;
 use crate::spec::{Restart, Shutdown, Strategy};

@@ -1,4 +1,5 @@
 //! What the end of a child means: the truth table of restart types, the count, and whom the strategy restarts with it.
+//! Never how they are stopped and started.
 
 use crate::exit::ExitReason;
 use crate::spec::{Restart, Strategy};

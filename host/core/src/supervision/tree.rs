@@ -1,4 +1,4 @@
-//! The tree itself: takes events, gives actions. The rules are in the modules beside it.
+//! The tree itself: takes events, gives actions. The rules are in the modules beside it. Never performs an action.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

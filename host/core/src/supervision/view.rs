@@ -78,11 +78,6 @@ impl<'a> Child<'a> {
         self.node.restart
     }
 
-    /// Whether its end may end its supervisor.
-    pub fn is_significant(&self) -> bool {
-        self.node.significant
-    }
-
     /// How long it may take to stop.
     pub fn shutdown(&self) -> Shutdown {
         self.node.shutdown

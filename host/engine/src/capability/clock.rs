@@ -1,4 +1,4 @@
-//! `clock`: time that stands still inside a cause, and a stopwatch.
+//! `clock`: time that stands still inside a cause, and a stopwatch. Never a timer.
 
 use crate::bindings::skep::agent::clock::Host;
 use crate::ctx::Ctx;

@@ -1,4 +1,4 @@
-//! `config`: the agent's configuration, as its manifest has it.
+//! `config`: the agent's configuration, as its manifest has it. Never changes it.
 
 use serde_json::Value;
 

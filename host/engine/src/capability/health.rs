@@ -1,4 +1,4 @@
-//! `health`: what the agent says of its own health.
+//! `health`: what the agent says of its own health. Never what follows from it.
 
 use crate::bindings::skep::agent::health::{Host, Status};
 use crate::ctx::Ctx;

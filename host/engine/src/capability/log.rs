@@ -1,4 +1,4 @@
-//! `log`: lines for people. The host counts them; here they are cut and made safe to show.
+//! `log`: lines for people. The host counts them; here they are cut and made safe to show. Never where they go.
 
 use skep_core::event::{Severity, What};
 use skep_core::name::shown;

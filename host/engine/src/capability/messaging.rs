@@ -1,4 +1,5 @@
-//! `messaging`: messages to others. Room is reserved at once; the message itself is an effect, `call` excepted.
+//! `messaging`: messages to others. Room is reserved at once; the message itself is an effect, `call` excepted. Never
+//! delivers anything.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! `names`: numbers for names, names for numbers.
+//! `names`: numbers for names, names for numbers. Never whether there is an agent of a name.
 
 use crate::bindings::skep::agent::names::Host;
 use crate::ctx::Ctx;

@@ -1,4 +1,5 @@
-//! `registry`: who is there and what it can do. Reads are answered at once, what is said is an effect.
+//! `registry`: who is there and what it can do. Reads are answered at once, what is said is an effect. Never keeps what
+//! is registered.
 
 use skep_core::turn::{Effect, Profile};
 use skep_core::{AgentId, Name, SendError};

@@ -1,5 +1,5 @@
 //! `state`: the agent's own key-value space, seen through what the turn has written. A write asks for its old value, so
-//! that the budget is charged for the change alone.
+//! that the budget is charged for the change alone. Never writes into a store.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

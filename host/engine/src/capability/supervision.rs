@@ -1,4 +1,5 @@
-//! `supervision`: other agents' lives, as effects. Names of children are reserved at once.
+//! `supervision`: other agents' lives, as effects. Names of children are reserved at once. Never starts or ends
+//! anything.
 
 use skep_core::spec::{Durability, Restart};
 use skep_core::turn::{ChildRequest, Effect};

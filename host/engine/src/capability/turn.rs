@@ -1,4 +1,4 @@
-//! `turn`: whose behalf the guest works on, and what it takes back.
+//! `turn`: whose behalf the guest works on, and what it takes back. Never commits anything.
 
 use crate::bindings::skep::agent::turn::Host;
 use crate::bindings::skep::agent::types::Refusal;

@@ -101,6 +101,13 @@ fn no_flipped_bit_does_harm() {
 }
 
 #[test]
+fn refuses_a_function_whose_body_is_invalid_for_the_files_fault() {
+    let (code, text) = refused(&Guest { module: "(func (result i32))".into(), ..Guest::default() }.text());
+    assert_eq!(code, "E_PLUGIN_INVALID", "{text}");
+    assert!(text.contains("type mismatch") && text.contains("at offset "), "{text}");
+}
+
+#[test]
 fn refuses_core_modules_and_wit_packages() {
     assert_eq!(refused("(module)").0, "E_PLUGIN_CORE_MODULE");
     let package = Bytes::from_static(crate::bindings::COMPONENT_TYPE);

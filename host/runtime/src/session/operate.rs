@@ -108,20 +108,25 @@ impl Host {
     pub fn sessions(&self, after: Option<&str>, count_max: usize) -> Result<Vec<String>, Error> {
         let hive = self.hive();
         let running = hive.directory.all().into_iter().filter(|cell| cell.component.lock().protocol().is_some());
-        let mut names: Vec<Name> = running.map(|cell| cell.name.clone()).collect();
-        names.extend(hive.directory.all_at_rest());
-        names.sort_unstable();
-        names.dedup();
-        let mut found = Vec::new();
-        for name in names.into_iter().filter(|name| after.is_none_or(|after| name.as_str() > after)) {
-            if found.len() >= count_max {
-                break;
-            }
-            if self.is_session(&name)? {
-                found.push(name.to_string());
+        let after = after.unwrap_or_default();
+        let names = running.map(|cell| cell.name.clone()).filter(|name| name.as_str() > after);
+        let mut found: Vec<Name> = names.collect();
+        let mut last = after.to_owned();
+        // Most of those at rest may be agents: they are passed over.
+        while found.len() < count_max {
+            let rested = hive.directory.rested_after(&last, count_max);
+            let Some((name, _)) = rested.last() else { break };
+            last = name.to_string();
+            for (name, _) in rested {
+                if self.kept_opened(name.as_str())?.is_some() {
+                    found.push(name);
+                }
             }
         }
-        Ok(found)
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(count_max);
+        Ok(found.iter().map(ToString::to_string).collect())
     }
 
     /// The log of a session that is kept on disk, from an envelope on; at most so many entries.
@@ -145,14 +150,6 @@ impl Host {
                 return Ok(entries);
             }
         }
-    }
-
-    fn is_session(&self, name: &Name) -> Result<bool, Error> {
-        let live = self.hive().directory.find(name.as_str()).ok();
-        if let Some(cell) = live {
-            return Ok(cell.component.lock().protocol().is_some());
-        }
-        Ok(self.kept_opened(name.as_str())?.is_some())
     }
 
     /// Where the store has a session, whether it runs or is at rest.

@@ -1,4 +1,5 @@
 //! The rare parts of a message as JSON: the words of the format, apart from the types of the core, which may change.
+//! Never a row.
 
 use serde::{Deserialize, Serialize};
 use skep_core::{AskFailure, ExitReason, MessageId, Rare, Refusal, SendError};
