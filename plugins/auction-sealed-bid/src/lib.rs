@@ -156,12 +156,12 @@ impl Protocol for SealedBid {
     fn broken(state: &State, end: Option<&Outcome>) -> Vec<String> {
         let mut broken = Vec::new();
         if state.ended != end.is_some() {
-            broken.push("the state and the outcome disagree on whether it has ended".to_owned());
+            broken.push("the state and the outcome agree on whether it has ended".to_owned());
         }
         let record = end.and_then(|end| skep_protocol::serde_json::from_slice::<Record>(&end.body).ok());
         let payment = record.and_then(|record| record.payment);
         if payment.is_some_and(|payment| state.bids().into_iter().flatten().all(|bid| bid.amount < payment)) {
-            broken.push("nobody bid what is paid".to_owned());
+            broken.push("somebody bid what is paid".to_owned());
         }
         broken
     }

@@ -41,7 +41,8 @@ pub trait Protocol {
         Err(Reject::BadState(format!("there is no way from the state of version {from}")))
     }
 
-    /// The invariants that a state breaks, in words; with the outcome, if the session has ended.
+    /// The invariants that a state breaks, in words: each says what should hold. With the outcome, if the session has
+    /// ended.
     fn broken(state: &Self::State, end: Option<&Outcome>) -> Vec<String> {
         let _ = (state, end);
         Vec::new()

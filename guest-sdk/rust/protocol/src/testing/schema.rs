@@ -20,8 +20,8 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
             "type" => types(bound).iter().any(|name| is(value, name)),
             "const" => value == bound,
             "enum" => bound.as_array().is_some_and(|values| values.contains(value)),
-            "minimum" => value.as_i64().is_none_or(|number| Some(number) >= bound.as_i64()),
-            "maximum" => value.as_i64().is_none_or(|number| Some(number) <= bound.as_i64()),
+            "minimum" => integer(value).is_none_or(|number| Some(number) >= integer(bound)),
+            "maximum" => integer(value).is_none_or(|number| Some(number) <= integer(bound)),
             "minLength" => value.as_str().is_none_or(|text| Some(text.chars().count() as u64) >= bound.as_u64()),
             "maxLength" => value.as_str().is_none_or(|text| Some(text.chars().count() as u64) <= bound.as_u64()),
             "minItems" => value.as_array().is_none_or(|items| Some(items.len() as u64) >= bound.as_u64()),
@@ -47,6 +47,11 @@ fn check(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
             wrong.push(format!("{at}: {keyword} {bound}"));
         }
     }
+}
+
+/// Of both kinds that JSON's integers have here. A protocol's schemas bound no others.
+fn integer(value: &Value) -> Option<i128> {
+    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }
 
 /// One text, or several.
@@ -128,6 +133,7 @@ mod tests {
             json!({}),
             json!({"n": -1}),
             json!({"n": 10}),
+            json!({"n": u64::MAX}),
             json!({"n": 0.5}),
             json!({"n": 0, "s": ""}),
             json!({"n": 0, "s": "abc"}),
