@@ -9,8 +9,8 @@ fn sealed_bid(rule: &'static str) -> Subject {
         file: component("auction-sealed-bid"),
         config: json!({"rule": rule, "reserve": 1, "bid_by_ms": 1_000}),
         answer_by_ms: 1_000,
-        answer: |place| json!({"bid": [10, 15, 12][place]}),
-        other: |place| json!({"bid": [20, 25, 22][place]}),
+        answer: |place| json!({"bid": ([10, 15, 12][place])}),
+        other: |place| json!({"bid": ([20, 25, 22][place])}),
         invalid: vec![
             json!({"bid": "lots"}),
             json!({"bid": -1}),
@@ -29,8 +29,8 @@ fn threshold(rule: &'static str) -> Subject {
         file: component("vote-threshold"),
         config: json!({"rule": rule, "options": ["a", "b", "c"], "vote_by_ms": 1_000}),
         answer_by_ms: 1_000,
-        answer: |place| json!({"vote": ["a", "b", "c"][place]}),
-        other: |place| json!({"vote": ["b", "c", "a"][place]}),
+        answer: |place| json!({"vote": (["a", "b", "c"][place])}),
+        other: |place| json!({"vote": (["b", "c", "a"][place])}),
         invalid: vec![json!({"vote": 1}), json!({"abstain": false}), json!("a"), json!({})],
     }
 }

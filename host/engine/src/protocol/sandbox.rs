@@ -1,6 +1,8 @@
 //! The sandbox of protocols: an engine of their own, that counts fuel, and no imports at all. Never a clock.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use skep_core::name::shown;
 use tokio::sync::Semaphore;
@@ -67,17 +69,31 @@ impl Sandbox {
     }
 }
 
-/// It awaits nothing but its own turn to run, so it is polled to its end where it stands.
+/// Waits where it stands: loading a plugin blocks anyway, and whoever loads one may be inside a runtime, where no other can
+/// be entered.
 fn describe(entrance: &Entrance) -> Result<skep_core::session::Manifest, Error> {
-    let described = async {
+    let mut described = pin!(async {
         let mut entered = entrance.enter(DESCRIBE_FUEL_MAX).await?;
         let answer = entered.instance.skep_protocol_protocol().call_describe(&mut entered.store).await;
         Ok::<_, super::Misstep>(convert::manifest(entered.answer(answer)?))
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|error| Error::Engine(format!("no runtime to ask a protocol what it is: {error}")))?;
-    runtime.block_on(described).map_err(|misstep| Error::Manifest(format!("describe: {misstep}")))
+    });
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        match described.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(manifest) => return manifest.map_err(|misstep| Error::Manifest(format!("describe: {misstep}"))),
+            // It has come to the end of a slice of its fuel, or waits for a place.
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Goes on with a thread that waits.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// A store for one call.
