@@ -136,6 +136,21 @@ async fn room_that_was_reserved_ahead_at_one_that_has_ended_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_older_than_its_parent_comes_back_as_its_child() {
+    let host = Draft::new().puppet("a", Durability::Full, json!({})).run().await;
+    added(&host, "child").await;
+    host.stop("child", false).await.expect("a stop");
+    added(&host, "parent").await;
+    let spawn = json!([{"do": "spawn", "name": "child", "plugin": "puppet", "durability": "full", "owned": true}]);
+    kit::expect(&host, ready("child"), told(&host, "parent", spawn)).await;
+    let host = host.again().await;
+    assert_eq!(history(&host, "child").await, ["start fresh", "start restarted", "start restarted"]);
+    let mut watch = Watch::on(&host);
+    host.stop("parent", false).await.expect("a stop");
+    watch.gone("child").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_gives_back_what_it_had_reserved() {
     let start = json!([
         {"do": "send", "to": "b", "kind": "n", "times": 3},
