@@ -56,9 +56,9 @@ impl Host {
         let loaded = tokio::task::spawn_blocking(move || {
             let added = crate::boot::plant_all(&hive)?;
             crate::boot::load_all(&hive)?;
-            Ok::<_, Error>(added)
+            Ok::<_, Error>((added, crate::plugins::forget_swaps(&hive)?))
         });
-        let added = loaded.await.unwrap_or(Err(Error::Stopping))?;
+        let (added, forgotten) = loaded.await.unwrap_or(Err(Error::Stopping))?;
         let hive = self.hive();
         // The workers end, and let go of the hive, when it is closed.
         let of_workers = hive.clone();
@@ -69,6 +69,8 @@ impl Host {
         hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
         hive.supervise_start();
         self.wait_until_up(report).await?;
+        // Only now does the manifest's file stand: a host that could not start with it has changed nothing.
+        hive.commit_later(forgotten);
         for cell in added {
             // Its supervisor may be down, or its name taken by now: it rests, as one that the manifest has no more.
             if self.start_added(&cell).is_err() {
