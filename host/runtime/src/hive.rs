@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -53,6 +53,8 @@ pub(crate) struct Hive {
     pub(crate) scheduler: Arc<Scheduler>,
     /// Test mode: every durable agent's instance is dropped after every turn.
     pub(crate) drop_instances: bool,
+    /// How many wait for a place in the pool of instances.
+    pub(crate) places_wanted: AtomicU32,
     pub(crate) stopping: AtomicBool,
     /// Everything declared has started.
     pub(crate) up: watch::Sender<bool>,

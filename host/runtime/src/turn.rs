@@ -300,7 +300,7 @@ fn end_running(
     let unwanted = crate::instance::park_by(hive, cell, &mut mind, instance);
     let wakes = mind.agent.wake();
     drop(mind);
-    drop(unwanted);
+    crate::instance::give_up(hive, cell, unwanted);
     wakes
 }
 
