@@ -35,6 +35,7 @@ mod release;
 mod scan;
 mod scheduler;
 mod seal;
+mod seen;
 mod spawn;
 mod spec_record;
 mod state;
