@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(asks.opened(MessageId(1), open(5_000)), Some(5_000));
         assert_eq!(asks.opened(MessageId(2), open(9_000_000)), None);
         assert_eq!(asks.opened(MessageId(3), open(3_000)), Some(3_000));
-        assert_eq!(asks.overdue(2_999), (Vec::new(), None));
+        assert_eq!(asks.overdue(2_999), (Vec::new(), Some(3_000)));
         assert_eq!(asks.overdue(5_000), (vec![MessageId(3), MessageId(1)], Some(9_000_000)));
         // The alarm of the deadline that was replaced ends none.
         assert_eq!(asks.overdue(5_000), (Vec::new(), Some(9_000_000)));
