@@ -112,9 +112,7 @@ impl Subject {
     /// D5, D6: the first answer stands; one that is late changes nothing.
     async fn lets_the_first_answer_stand(&self) {
         let honest = self.all_honest(3).await;
-        let twice = |body: Value| {
-            json!([{"answer": {"body": (self.answer)(0), "after_ms": 1, "again": [{"body": body, "after_ms": 2}]}}])
-        };
+        let twice = |body: Value| json!([{"answer": {"body": (self.answer)(0), "after_ms": 1, "again": [{"body": body, "after_ms": 2}]}}]);
         let same = self.play(vec![twice((self.answer)(0)), self.honest(1), self.honest(2)]).await;
         assert_eq!(result(&same.record), result(&honest.record), "D5");
         assert!(same.record.equivocated.is_empty(), "D5");

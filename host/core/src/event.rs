@@ -344,7 +344,9 @@ impl What {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::TurnCommitted { .. } | Self::SessionStepped { .. } | Self::Metric { .. } | Self::Span { .. } => Severity::Debug,
+            Self::TurnCommitted { .. } | Self::SessionStepped { .. } | Self::Metric { .. } | Self::Span { .. } => {
+                Severity::Debug
+            }
             Self::TurnFailed { .. }
             | Self::DeadLetter { .. }
             | Self::MessageDropped { .. }

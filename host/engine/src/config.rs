@@ -38,7 +38,9 @@ impl Profile {
     /// What one component of this profile may have.
     pub(crate) fn caps(self) -> Caps {
         match self {
-            Self::AgentSmall | Self::Protocol => Caps { core_instances: 8, memories: 1, tables: 3, table_elements: 10_000 },
+            Self::AgentSmall | Self::Protocol => {
+                Caps { core_instances: 8, memories: 1, tables: 3, table_elements: 10_000 }
+            }
             Self::AgentLarge => Caps { core_instances: 200, memories: 20, tables: 50, table_elements: 100_000 },
         }
     }

@@ -42,5 +42,6 @@ pub use failure::Failure;
 pub use host::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 pub use instance::{Ended, Instance, StartReason};
 pub use limits::Limits;
+pub use numbers::NUMBERS_MAX;
 pub use plugin::{Plugin, open_regular};
 pub use protocol::{Misstep, Opened, Protocol, Step};

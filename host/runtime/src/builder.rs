@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -232,6 +232,7 @@ impl Builder {
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
             origins: self.origins,
+            places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),

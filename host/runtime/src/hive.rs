@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -56,6 +56,8 @@ pub(crate) struct Hive {
     pub(crate) drop_instances: bool,
     /// See [`crate::Builder::origin`].
     pub(crate) origins: HashMap<&'static str, String>,
+    /// How many wait for a place in the pool of instances.
+    pub(crate) places_wanted: AtomicU32,
     pub(crate) stopping: AtomicBool,
     /// Everything declared has started.
     pub(crate) up: watch::Sender<bool>,

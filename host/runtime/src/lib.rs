@@ -36,6 +36,7 @@ mod running;
 mod scan;
 mod scheduler;
 mod seal;
+mod seen;
 mod session;
 mod spawn;
 mod spec_record;

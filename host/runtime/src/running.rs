@@ -2,7 +2,7 @@
 //! same for both.
 
 use skep_core::turn::Turn;
-use skep_core::{Digest, ExitReason};
+use skep_core::{BoxedMessage, Digest, ExitReason};
 use skep_engine::{Ended, Instance, Program, StartReason};
 
 use crate::context::TurnContext;
@@ -107,6 +107,14 @@ impl Running {
         match self {
             Self::Guest(instance) => instance.abandon(),
             Self::Session(session) => session.abandon(),
+        }
+    }
+
+    /// See [`Instance::take_unnumbered`]: a session has no numbers.
+    pub(crate) fn take_unnumbered(&mut self, batch: &mut Vec<BoxedMessage>) -> Vec<BoxedMessage> {
+        match self {
+            Self::Guest(instance) => instance.take_unnumbered(batch),
+            Self::Session(_) => Vec::new(),
         }
     }
 

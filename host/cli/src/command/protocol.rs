@@ -125,7 +125,10 @@ fn describe(context: &Context, which: Which) -> Outcome {
         ("roles", one.roles.join(", ")),
         ("properties", one.properties.join(", ")),
         ("deadline", format!("{} ms unless the session says otherwise", one.default_deadline_ms)),
-        ("members", format!("{} to {}", one.members_min, one.members_max.map_or("any".to_owned(), |max| max.to_string()))),
+        (
+            "members",
+            format!("{} to {}", one.members_min, one.members_max.map_or("any".to_owned(), |max| max.to_string())),
+        ),
         ("state", format!("{} bytes at most", one.state_bytes_max)),
         ("effects", format!("{} in a step at most", one.effects_per_step_max)),
         ("fuel", format!("{} for a step", one.fuel_per_step)),

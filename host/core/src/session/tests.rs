@@ -84,8 +84,7 @@ fn what_is_due_comes_before_what_arrives_then_and_after_what_arrived_before() {
         session.stepped(&envelope, 1, Vec::new());
         seen.push((envelope.at_ms, envelope.event.word()));
     }
-    let expected =
-        [(9, "message"), (10, "timer-fired"), (10, "timer-fired"), (10, "ask-closed"), (10, "message")];
+    let expected = [(9, "message"), (10, "timer-fired"), (10, "timer-fired"), (10, "ask-closed"), (10, "message")];
     assert_eq!(seen, expected);
     assert_eq!(session.due_ms(), Some(20));
 }
@@ -155,7 +154,10 @@ fn the_deadline_forces_an_outcome() {
 fn what_a_step_may_not_do_ends_the_session_and_nothing_of_it_is_done() {
     let cases = [
         (vec![ask("a", None), ask("x", None)], "plugin-error"),
-        (vec![Effect::Ask { to: "a".into(), body: "1".into(), schema: "r".into(), answer_by_ms: None }], "plugin-error"),
+        (
+            vec![Effect::Ask { to: "a".into(), body: "1".into(), schema: "r".into(), answer_by_ms: None }],
+            "plugin-error",
+        ),
         (vec![end(), ask("a", None)], "plugin-error"),
         (vec![Effect::Child("c".into())], "plugin-error"),
         (vec![ask("a", None); 11], "budget"),

@@ -134,7 +134,11 @@ impl Protocol {
     /// The protocol cannot read it, or fails.
     pub async fn migrate(&self, from_version: u32, state: &str) -> Result<Payload, Misstep> {
         let mut entered = self.enter().await?;
-        let answer = entered.instance.skep_protocol_protocol().call_migrate(&mut entered.store, from_version, &state.as_bytes().to_vec()).await;
+        let answer = entered
+            .instance
+            .skep_protocol_protocol()
+            .call_migrate(&mut entered.store, from_version, &state.as_bytes().to_vec())
+            .await;
         convert::payload(entered.answer(answer)?.map_err(convert::reject)?)
     }
 
@@ -144,7 +148,8 @@ impl Protocol {
     /// The protocol fails.
     pub async fn view(&self, state: &str) -> Result<Payload, Misstep> {
         let mut entered = self.enter().await?;
-        let answer = entered.instance.skep_protocol_protocol().call_view(&mut entered.store, &state.as_bytes().to_vec()).await;
+        let answer =
+            entered.instance.skep_protocol_protocol().call_view(&mut entered.store, &state.as_bytes().to_vec()).await;
         convert::payload(entered.answer(answer)?)
     }
 

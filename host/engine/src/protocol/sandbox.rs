@@ -80,7 +80,9 @@ fn describe(entrance: &Entrance) -> Result<skep_core::session::Manifest, Error> 
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     loop {
         match described.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(manifest) => return manifest.map_err(|misstep| Error::Manifest(format!("describe: {misstep}"))),
+            Poll::Ready(manifest) => {
+                return manifest.map_err(|misstep| Error::Manifest(format!("describe: {misstep}")));
+            }
             // It has come to the end of a slice of its fuel, or waits for a place.
             Poll::Pending => std::thread::park(),
         }

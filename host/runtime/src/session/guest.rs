@@ -374,7 +374,8 @@ impl SessionGuest {
         again: Option<String>,
     ) -> Result<bool, Failure> {
         let Some(running) = &self.running else { return Ok(false) };
-        let ends_ns = running.opened.opened_ns.saturating_add(running.opened.info.deadline_ms.saturating_mul(1_000_000));
+        let ends_ns =
+            running.opened.opened_ns.saturating_add(running.opened.info.deadline_ms.saturating_mul(1_000_000));
         let class = Class::Ask { deadline_ns: ends_ns.saturating_add(ASK_OUTLIVES_NS), blocking: false };
         let mut headers = vec![(mail::ASK.to_owned(), ask.to_string())];
         headers.extend(again.map(|why| (mail::NOT_UNDERSTOOD.to_owned(), why)));

@@ -40,10 +40,8 @@ impl Host {
             return Err(Error::AlreadyPresent(name));
         }
         let members = u32::try_from(spec.members.len()).unwrap_or(u32::MAX);
-        let budget = Budget {
-            handles_max: members.saturating_mul(2).saturating_add(HANDLES_SPARE),
-            ..Budget::default()
-        };
+        let budget =
+            Budget { handles_max: members.saturating_mul(2).saturating_add(HANDLES_SPARE), ..Budget::default() };
         let grants = Grants {
             channels: vec![Channel::Coordination],
             send_to: spec.members.iter().map(|member| member.id.clone()).collect(),
@@ -94,9 +92,7 @@ impl Host {
         let options = AskOptions { timeout: VIEW_TIME_MAX, ..AskOptions::default() };
         match self.ask(session, mail::VIEW, Bytes::from_static(b"null"), options).await {
             Ok(view) => kept::from_bytes("view", &view).map_err(Error::Session),
-            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. })) => {
-                self.kept_view(session)?.ok_or(error)
-            }
+            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. })) => self.kept_view(session)?.ok_or(error),
             Err(error) => Err(error),
         }
     }
