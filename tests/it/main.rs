@@ -33,6 +33,8 @@ mod readme;
 mod registry;
 mod rest;
 mod rules;
+mod session_commands;
+mod session_kill;
 mod sessions;
 mod state;
 mod store;

@@ -34,6 +34,14 @@ async fn outcome(host: &Host, session: &str) -> Record {
     kit::within("an outcome", host.outcome(session, AskOptions::default())).await.expect("an outcome")
 }
 
+/// A session that has ended leaves the hive a moment after.
+async fn wait_until_gone(host: &Host) {
+    let mut watch = Watch::on(host);
+    if host.inspect("s").is_ok() {
+        watch.gone("s").await;
+    }
+}
+
 /// Bidders of these amounts.
 fn market(durability: Durability) -> Draft {
     let draft = Draft::new().plugin(AUCTION);
@@ -131,10 +139,7 @@ async fn a_session_that_has_ended_is_kept_until_it_is_purged() {
     let spec = auction("first", &["a", "b", "c"]);
     host.open_session("s", AUCTION, &spec).await.expect("a session");
     let record = outcome(&host, "s").await;
-    let mut watch = Watch::on(&host);
-    if host.inspect("s").is_ok() {
-        watch.gone("s").await;
-    }
+    wait_until_gone(&host).await;
     assert_eq!(host.open_session("s", AUCTION, &spec).await.expect_err("taken").code(), "E_SESSION_KEPT");
     assert_eq!(host.sessions(None, 10).expect("a list"), ["s"]);
     assert_eq!(outcome(&host, "s").await, record);
@@ -176,4 +181,69 @@ async fn an_agent_opens_a_session_by_starting_it_and_asking_for_its_outcome() {
     watch.expect(&event("custom").of("d").saying("answer")).await;
     let lines = came(&host, "d").await;
     assert!(lines.iter().any(|line| line.starts_with("answer {\"session\":\"s\"")), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_protocol_over_its_budget_fails_its_session_alone() {
+    let cases = [
+        ("spin", "budget", "took all its fuel"),
+        ("trap", "plugin-error", "unreachable"),
+        ("swell", "budget", "bytes of state"),
+        ("flood", "budget", "effects of one step: 11"),
+        ("stranger", "plugin-error", "who is no member"),
+        ("outcome", "plugin-error", "not what its manifest says"),
+        ("reject", "plugin-error", "as told"),
+        ("idle", "deadline", "did not decide"),
+    ];
+    let host = market(Durability::Full).plugin("rogue").run().await;
+    for (fault, code, why) in cases {
+        let spec = json!({"config": {"fault": fault}, "members": [{"id": "a"}], "deadline_ms": 50});
+        let spec: SessionSpec = serde_json::from_value(spec).expect("a declaration");
+        host.open_session(fault, "test/rogue", &spec).await.expect("a session");
+        let record = outcome(&host, fault).await;
+        assert_eq!((record.outcome.kind, record.outcome.code.as_str()), (EndKind::Failed, code), "{fault}");
+        assert!(body(&record)["reason"].as_str().expect("a reason").contains(why), "{fault}: {record:?}");
+    }
+    host.open_session("s", AUCTION, &auction("first", &["a", "b", "c"])).await.expect("a session");
+    assert_eq!(outcome(&host, "s").await.outcome.code, "sold");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_cannot_be_read_ends_and_never_begins_anew() {
+    let silent = json!({"call-for-bids": [{"do": "later"}]});
+    let draft = Draft::new().plugin(AUCTION).puppet("a", Durability::Full, silent);
+    let dir = tempfile::tempdir().expect("a folder");
+    let host = draft.start_in(dir.path()).await;
+    let id = host.open_session("s", AUCTION, &auction("first", &["a"])).await.expect("a session");
+    host.shutdown().await;
+    drop(host);
+    damage(dir.path(), id);
+    let host = draft.builder().data_dir(dir.path());
+    let host = host.start().await.expect("a host that does not end with one session");
+    let told = outcome_or_error(&host).await;
+    assert!(told.contains("books cannot be read"), "{told}");
+    wait_until_gone(&host).await;
+    assert_eq!(
+        host.open_session("s", AUCTION, &auction("first", &["a"])).await.expect_err("kept").code(),
+        "E_SESSION_KEPT"
+    );
+    assert!(came(&host, "a").await.iter().filter(|line| line.starts_with("call-for-bids")).count() == 1);
+}
+
+/// The books of a session, with another byte.
+fn damage(data: &std::path::Path, id: skep_core::AgentId) {
+    use skep_store::{Commit, Space, SqliteOptions, SqliteStore, Store, Sync, Write};
+    let store = SqliteStore::open(data, &SqliteOptions::default()).expect("a store");
+    let (key, value) = (bytes::Bytes::from_static(b"books"), bytes::Bytes::from_static(b"{"));
+    let write = Write::Put { space: Space::State, owner: id, key, value };
+    store.commit(&Commit { writes: vec![write], sync: Sync::Power }).expect("a commit");
+}
+
+/// A session that cannot be read has no outcome: whoever asks for it gets an error.
+async fn outcome_or_error(host: &Host) -> String {
+    let wait = host.outcome("s", AskOptions::default());
+    match kit::within("an end", wait).await {
+        Ok(record) => format!("{record:?}"),
+        Err(error) => error.to_string(),
+    }
 }

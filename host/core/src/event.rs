@@ -181,7 +181,7 @@ pub enum What {
     },
     /// A message was dropped because nothing keeps it: counted by its reason.
     MessageDropped {
-        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
+        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full, not-a-member, not-json.
         reason: &'static str,
     },
     /// A grant was missing.

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod convert;
+pub(crate) mod raw;
 mod sandbox;
 
 use std::sync::Arc;

@@ -47,6 +47,10 @@ struct Running {
 }
 
 impl Running {
+    fn has(&self, member: &str) -> bool {
+        self.opened.info.members.iter().any(|known| known.id == member)
+    }
+
     /// Session time.
     fn at_ms(&self, wall_ns: u64) -> u64 {
         wall_ns.saturating_sub(self.opened.opened_ns) / 1_000_000
@@ -253,6 +257,11 @@ impl SessionGuest {
             }
             Class::Down => Input::Down { member: sender, reason: mail::down(&message.body) },
             Class::Ask { .. } => return self.asked(index, message, sender).await,
+            // Who is no member is not heard (D7).
+            Class::Tell | Class::Published { .. } if !running.has(&sender) => {
+                self.host.event(What::MessageDropped { reason: "not-a-member" });
+                return Ok(());
+            }
             Class::Tell | Class::Published { .. } => match mail::any(&message.body) {
                 Ok(body) => Input::Told { member: sender, msg_id: message.id.to_string(), body },
                 Err(_) => {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use skep_core::session::{Info, Manifest, Outcome};
+use skep_core::session::{Envelope, Info, Manifest, Outcome, Payload};
 use skep_core::{Digest, Lineage};
-use skep_engine::{Engine, EngineOptions};
+use skep_engine::{Engine, EngineOptions, Opened, Step};
 
 use super::course::LogEntry;
 use super::declaration::SessionSpec;
@@ -45,6 +45,32 @@ impl Protocol {
         self.rules.protocol.digest()
     }
 
+    /// What a session of this declaration is opened with.
+    ///
+    /// # Errors
+    /// The protocol cannot be run so.
+    pub fn info(&self, session: &str, spec: &SessionSpec) -> Result<Info, Error> {
+        spec.info(session, &self.rules, Lineage(0)).map_err(Error::Session)
+    }
+
+    /// The first state of a session.
+    ///
+    /// # Errors
+    /// The protocol refuses the config, or fails.
+    pub async fn init(&self, info: &Info) -> Result<Payload, Error> {
+        let state = self.rules.protocol.init(&Opened::from(info)).await;
+        state.map_err(|misstep| Error::Session(misstep.to_string()))
+    }
+
+    /// One step, by itself: whoever explores a protocol decides what happens.
+    ///
+    /// # Errors
+    /// The protocol fails, or its outcome is not what its manifest says.
+    pub async fn step(&self, info: &Info, state: &str, envelope: &Envelope) -> Result<Step, Error> {
+        let step = super::course::step(&self.rules, &Opened::from(info), state, envelope).await;
+        step.map_err(|misstep| Error::Session(misstep.to_string()))
+    }
+
     /// Runs one session with members that do what a script says, in time that is only counted.
     ///
     /// # Errors
@@ -52,7 +78,7 @@ impl Protocol {
     pub async fn rehearse(&self, config: serde_json::Value, cast: &Cast) -> Result<Rehearsed, Error> {
         let (seed, deadline_ms) = (Some(cast.seed), cast.deadline_ms);
         let spec = SessionSpec { config, members: cast.members(), seed, deadline_ms };
-        let info = spec.info("rehearsal", &self.rules, Lineage(0)).map_err(Error::Session)?;
+        let info = self.info("rehearsal", &spec)?;
         super::rehearsal::rehearse(&self.rules, info, cast).await.map_err(Error::Session)
     }
 
