@@ -1,5 +1,7 @@
 //! Every protocol keeps the common rules, and those of its cases that need the host's part: schemas, asking again, crashes.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 use skep_tests::guests::component;
 use skep_tests::protocols::{Subject, answers};
@@ -20,6 +22,7 @@ fn sealed_bid(rule: &'static str) -> Subject {
             json!({"bid": 1, "pass": true}),
             json!([]),
         ],
+        protocol: OnceLock::new(),
     }
 }
 
@@ -32,6 +35,7 @@ fn threshold(rule: &'static str) -> Subject {
         answer: |place| json!({"vote": (["a", "b", "c"][place])}),
         other: |place| json!({"vote": (["b", "c", "a"][place])}),
         invalid: vec![json!({"vote": 1}), json!({"abstain": false}), json!("a"), json!({})],
+        protocol: OnceLock::new(),
     }
 }
 
@@ -67,7 +71,7 @@ async fn a_sealed_bid_is_read_once_more_and_binds() {
     let bid = |amount: u64, after_ms: u64| json!([answers(json!({ "bid": amount }), after_ms)]);
     let mended = json!([answers(json!({"bid": "lots"}), 1), answers(json!({"bid": 10}), 1)]);
     says(&outcome(&subject, vec![mended, bid(12, 3)]).await, &json!({"winner": "m1", "payment": 10}));
-    let last = vec![bid(10, 1), bid(15, 2), bid(12, 4)];
+    let last = [bid(10, 1), bid(15, 2), bid(12, 4)];
     let down = json!({"members": [
         {"id": "m0", "answers": last[0]}, {"id": "m1", "answers": last[1], "down_at_ms": 3}, {"id": "m2", "answers": last[2]},
     ]});

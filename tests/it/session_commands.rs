@@ -69,7 +69,7 @@ async fn a_session_is_opened_and_looked_at() {
     let members = market.file("members.json", &json!([{"id": "a"}, {"id": "b"}]));
     let open = ["session", "open", "auction/sealed-bid", "--config", &config, "--members", &members, "--name", "s"];
     let outcome = market.json(&open).await;
-    assert_eq!((outcome["kind"].as_str(), outcome["code"].as_str()), (Some("decided"), Some("sold")), "{outcome}");
+    assert_eq!((outcome["end"].as_str(), outcome["code"].as_str()), (Some("decided"), Some("sold")), "{outcome}");
     assert_eq!((&outcome["body"]["winner"], &outcome["body"]["payment"]), (&json!("b"), &json!(10)));
     let again = market.run(&open).await;
     assert_eq!(again.code, Some(6), "{again:?}");
@@ -103,7 +103,7 @@ async fn a_session_that_waits_is_called_off() {
     assert_eq!(market.json(&["session", "inspect", "s"]).await["outcome"], Value::Null);
     assert_eq!(market.run(&["session", "cancel", "s", "--why", "no lamp"]).await.code, Some(0));
     let session = market.json(&["session", "inspect", "s"]).await;
-    assert_eq!(session["outcome"]["kind"], "cancelled", "{session}");
+    assert_eq!(session["outcome"]["end"], "cancelled", "{session}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +112,7 @@ async fn protocols_are_listed_described_and_tried_without_a_host() {
     let list = json_of(skep(&["protocol", "list", "--dir", &folder, "-o", "json"]).await);
     let names: Vec<&str> =
         list["items"].as_array().expect("items").iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!(names, ["auction/sealed-bid", "vote/threshold"]);
+    assert!(["auction/sealed-bid", "vote/threshold"].iter().all(|name| names.contains(name)), "{names:?}");
     let about = json_of(skep(&["protocol", "describe", "vote/threshold", "--dir", &folder, "-o", "json"]).await);
     assert!(about["askSchemas"]["ballot"].is_object(), "{about}");
     let dir = tempfile::tempdir().expect("a folder");

@@ -214,7 +214,8 @@ async fn a_session_that_cannot_be_read_ends_and_never_begins_anew() {
     let draft = Draft::new().plugin(AUCTION).puppet("a", Durability::Full, silent);
     let dir = tempfile::tempdir().expect("a folder");
     let host = draft.start_in(dir.path()).await;
-    let id = host.open_session("s", AUCTION, &auction("first", &["a"])).await.expect("a session");
+    host.open_session("s", AUCTION, &auction("first", &["a"])).await.expect("a session");
+    let id = host.inspect("s").expect("a session").view.id;
     host.shutdown().await;
     drop(host);
     damage(dir.path(), id);

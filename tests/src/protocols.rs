@@ -2,10 +2,13 @@
 //! answer, are silent, crash, repeat and contradict themselves. What a protocol decides is its own tests' business.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use skep_core::session::{Effect, Record};
 use skep_runtime::{Cast, Protocol, Rehearsed};
+
+use crate::hives::cache_dir;
 
 /// The longest session that a rule is tried on, in milliseconds.
 const DEADLINE_MS: u64 = 10_000;
@@ -24,6 +27,8 @@ pub struct Subject {
     pub other: fn(usize) -> Value,
     /// Answers that are none.
     pub invalid: Vec<Value>,
+    /// Compiled once.
+    pub protocol: OnceLock<Protocol>,
 }
 
 /// What a member does; see `docs/sessions.md`.
@@ -48,8 +53,11 @@ impl Subject {
         let fields = cast.as_object_mut().expect("an object");
         fields.extend(more.as_object().expect("an object").clone());
         let cast: Cast = serde_json::from_value(cast).expect("a cast");
-        let protocol = Protocol::open(&self.file, None).expect("a protocol");
-        protocol.rehearse(self.config.clone(), &cast).await.expect("a session")
+        self.protocol().rehearse(self.config.clone(), &cast).await.expect("a session")
+    }
+
+    fn protocol(&self) -> &Protocol {
+        self.protocol.get_or_init(|| Protocol::open(&self.file, Some(&cache_dir())).expect("a protocol"))
     }
 
     fn honest(&self, place: usize) -> Value {
@@ -169,7 +177,7 @@ impl Subject {
         assert!(matches!(last.effects.last(), Some(Effect::End(_))), "{what}");
         let seqs: Vec<u64> = played.log.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, (0..played.record.events).collect::<Vec<u64>>(), "{what}");
-        let again = Protocol::open(&self.file, None).expect("a protocol").replay(&played.info, &played.log).await;
+        let again = self.protocol().replay(&played.info, &played.log).await;
         assert_eq!(again.expect("the same"), played.record.outcome, "{what}");
     }
 }

@@ -94,7 +94,7 @@ impl Host {
             }
         }
         // The tree hears of a start a moment before the agent takes its first turn.
-        for cell in hive.directory.all() {
+        for cell in hive.directory.all().into_iter().filter(|cell| cell.declared) {
             let is_through = || (cell.mind.lock().agent.gate() != Gate::Starting || hive.goes_down()).then_some(());
             cell.changed.wait(is_through).await;
         }

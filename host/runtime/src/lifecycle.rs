@@ -146,8 +146,9 @@ async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<&'static str, Ex
     Ok(word)
 }
 
-/// Opens the gate.
+/// Opens the gate. Told before, so that what the agent does comes after it.
 fn open(hive: &Arc<Hive>, cell: &Arc<Cell>, why: &'static str) {
+    hive.emit_of(cell, What::AgentReady { why });
     {
         // One that has ended itself in its start takes no message.
         let mut mind = cell.mind.lock();
@@ -156,7 +157,6 @@ fn open(hive: &Arc<Hive>, cell: &Arc<Cell>, why: &'static str) {
         }
     }
     cell.changed.ring();
-    hive.emit_of(cell, What::AgentReady { why });
     catch_up(hive, cell);
     hive.wake(cell);
 }

@@ -56,7 +56,7 @@ async fn list(State(api): State<Api>, Asked(page): Asked<Page>) -> Answer<List<S
 
 async fn open(State(api): State<Api>, Body(request): Body<OpenRequest>) -> Answer<super::types::Done> {
     let (host, name) = (api.host, request.name.clone());
-    whole(async move { host.open_session(&request.name, &request.protocol, &request.session).await.map(drop) }).await?;
+    whole(async move { host.open_session(&request.name, &request.protocol, &request.session).await }).await?;
     done("opened", name)
 }
 

@@ -178,7 +178,7 @@ async fn ps(context: &Context) -> Outcome {
 
 fn status(outcome: Option<&Value>) -> String {
     let Some(outcome) = outcome else { return "running".to_owned() };
-    format!("{}: {}", text(outcome, "kind"), text(outcome, "code"))
+    format!("{}: {}", text(outcome, "end"), text(outcome, "code"))
 }
 
 async fn inspect(context: &Context, name: &str) -> Outcome {

@@ -61,7 +61,7 @@ pub fn record_to_json(record: &Record) -> Value {
     let outcome = &record.outcome;
     json!({
         "session": record.session,
-        "kind": outcome.kind,
+        "end": outcome.kind,
         "code": outcome.code,
         "body": serde_json::from_str::<Value>(&outcome.body).unwrap_or_default(),
         "evidence": outcome.evidence,
@@ -81,7 +81,7 @@ pub(crate) fn record_from_json(bytes: &Bytes) -> Result<Record, String> {
     #[serde(rename_all = "camelCase")]
     struct Told {
         session: String,
-        kind: EndKind,
+        end: EndKind,
         code: String,
         body: Value,
         evidence: Vec<u64>,
@@ -97,7 +97,7 @@ pub(crate) fn record_from_json(bytes: &Bytes) -> Result<Record, String> {
     let body = super::rules::canonical(&told.body)?;
     Ok(Record {
         session: told.session,
-        outcome: Outcome { kind: told.kind, code: told.code, body, evidence: told.evidence },
+        outcome: Outcome { kind: told.end, code: told.code, body, evidence: told.evidence },
         participants: told.participants,
         no_answer: told.no_answer,
         invalid: told.invalid,

@@ -32,8 +32,9 @@ impl Host {
     ///
     /// # Errors
     /// No such protocol, a name that is or was a session's or an agent's, or a declaration that the protocol refuses.
-    pub async fn open_session(&self, name: &str, protocol: &str, spec: &SessionSpec) -> Result<AgentId, Error> {
+    pub async fn open_session(&self, name: &str, protocol: &str, spec: &SessionSpec) -> Result<(), Error> {
         let hive = self.hive();
+        let session = name;
         let name = Name::new(name).map_err(|bad| Error::Session(bad.to_string()))?;
         let (plugin, _) = protocol_of(hive, protocol)?;
         if hive.directory.at_rest(&name).is_some() {
@@ -56,7 +57,11 @@ impl Host {
             budget,
             ..AgentSpec::new(name, plugin)
         };
-        self.spawn(None, agent).await
+        match self.spawn(None, agent).await {
+            // It may have ended in its first step.
+            Err(error @ Error::StartFailed { .. }) => self.kept_record(session)?.map(drop).ok_or(error),
+            opened => opened.map(drop),
+        }
     }
 
     /// Waits for a session to end, and gives its one record.
@@ -70,7 +75,9 @@ impl Host {
         match self.ask(session, mail::OUTCOME, Bytes::from_static(b"null"), options).await {
             Ok(record) => kept::record_from_json(&record).map_err(Error::Session),
             // It may have ended between the two.
-            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. })) => self.kept_record(session)?.ok_or(error),
+            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
+                self.kept_record(session)?.ok_or(error)
+            }
             Err(error) => Err(error),
         }
     }
@@ -92,7 +99,9 @@ impl Host {
         let options = AskOptions { timeout: VIEW_TIME_MAX, ..AskOptions::default() };
         match self.ask(session, mail::VIEW, Bytes::from_static(b"null"), options).await {
             Ok(view) => kept::from_bytes("view", &view).map_err(Error::Session),
-            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. })) => self.kept_view(session)?.ok_or(error),
+            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
+                self.kept_view(session)?.ok_or(error)
+            }
             Err(error) => Err(error),
         }
     }

@@ -1,8 +1,6 @@
 //! A protocol that looks at a clock: it is refused when it is loaded. Never entered.
 
-use exports::skep::protocol::protocol::{
-    Envelope, Guest, Manifest, Payload, Reject, SessionInfo, StepResult,
-};
+use exports::skep::protocol::protocol::{Envelope, Guest, Manifest, Payload, Reject, SessionInfo, StepResult};
 
 #[expect(unsafe_code, reason = "generated")]
 mod bindings {
