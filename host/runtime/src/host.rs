@@ -211,7 +211,8 @@ impl Host {
             let mind = cell.mind.lock();
             match mind.agent.gate() {
                 Gate::Open => Some(Ok(())),
-                Gate::Ended => Some(Err(mind.exit.clone())),
+                // Not before its name is free: whoever is told may use it again.
+                Gate::Ended if mind.let_go => Some(Err(mind.exit.clone())),
                 _ => None,
             }
         };
