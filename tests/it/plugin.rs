@@ -377,3 +377,10 @@ async fn a_pinned_digest_must_be_that_of_the_file() {
     assert_eq!(error.code(), "E_PLUGIN_DIGEST");
     assert!(error.to_string().contains("counter.wasm") && error.to_string().contains(&digest.to_string()), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_protocol_that_imports_anything_is_refused_by_its_import() {
+    refused(&component("rogue-import"), "E_PLUGIN_PROTOCOL_IMPORTS", &["test:rogue/clock", "imports nothing"]).await;
+    assert_eq!(check(&component("auction-sealed-bid")).await.code, Some(0));
+    assert_eq!(check(&component("vote-threshold")).await.code, Some(0));
+}

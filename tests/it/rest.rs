@@ -116,6 +116,41 @@ async fn room_that_was_reserved_ahead_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_that_was_reserved_ahead_at_one_that_has_ended_is_given_back() {
+    let send_it =
+        |bytes: usize, times: u32| json!({"do": "send", "to": "b", "kind": "n", "bytes": bytes, "times": times});
+    let burst = json!([send_it(1, 3), {"do": "call", "to": "gate", "kind": "hold", "ms": 30_000}, send_it(9_000, 1)]);
+    let draft = Draft::new().puppet("a", Durability::None, json!({"burst": burst}));
+    let draft = draft.puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let host = draft.puppet("b", Durability::None, json!({})).start().await;
+    kit::expect(&host, noted("gate", "hold null from a"), send(&host, "a", "burst", json!(0))).await;
+    host.stop("b", false).await.expect("a stop");
+    let lost = event("message.dead-letter").of("b");
+    let mut watch = Watch::on(&host);
+    told(&host, "gate", json!([{"do": "answer"}])).await;
+    watch.expect_times(3, &lost).await;
+    ask(&host, "a", "fence", json!(0)).await.expect("a reply");
+    host.restart("b").await.expect("a start");
+    let detail = host.inspect("b").expect("an agent");
+    assert_eq!((detail.promised_messages, detail.promised_bytes), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_older_than_its_parent_comes_back_as_its_child() {
+    let host = Draft::new().puppet("a", Durability::Full, json!({})).run().await;
+    added(&host, "child").await;
+    host.stop("child", false).await.expect("a stop");
+    added(&host, "parent").await;
+    let spawn = json!([{"do": "spawn", "name": "child", "plugin": "puppet", "durability": "full", "owned": true}]);
+    kit::expect(&host, ready("child"), told(&host, "parent", spawn)).await;
+    let host = host.again().await;
+    assert_eq!(history(&host, "child").await, ["start fresh", "start restarted", "start restarted"]);
+    let mut watch = Watch::on(&host);
+    host.stop("parent", false).await.expect("a stop");
+    watch.gone("child").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_gives_back_what_it_had_reserved() {
     let start = json!([
         {"do": "send", "to": "b", "kind": "n", "times": 3},

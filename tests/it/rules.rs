@@ -2,19 +2,26 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use skep_core::spec::Durability;
+use skep_core::spec::{AgentSpec, Durability};
 use skep_runtime::{AskOptions, Host};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
 use skep_tests::puppet::{ask, noted, send, told};
 
+/// No bound of time is in the way of `bare`, however slow the machine is: what it breaks are rules.
 async fn bare() -> Host {
     let busy = json!({"busy": [{"do": "spin", "ms": 200}]});
-    Draft::new().agent("bare", "bare", Durability::None).puppet("b", Durability::None, busy).start().await
+    let limit_ms = kit::LIMIT.as_millis() as u32;
+    let patient = |spec: &mut AgentSpec| {
+        (spec.budget.turn_cpu_ms_max, spec.budget.turn_wall_ms_max) = (limit_ms, limit_ms);
+    };
+    let draft = Draft::new().agent_with("bare", "bare", Durability::None, patient);
+    draft.puppet("b", Durability::None, busy).start().await
 }
 
 async fn said(host: &Host, kind: &str) -> Result<String, String> {
-    let reply = host.ask("bare", kind, Bytes::new(), AskOptions::default()).await;
+    let patient = AskOptions { timeout: kit::LIMIT, ..AskOptions::default() };
+    let reply = host.ask("bare", kind, Bytes::new(), patient).await;
     let reply = reply.map_err(|error| format!("{} {error}", error.code()))?;
     Ok(String::from_utf8(reply.to_vec()).expect("text"))
 }
@@ -51,6 +58,27 @@ async fn numbers_are_bounded_and_those_that_nobody_told_are_errors() {
     for kind in ["bad-number", "bad-kind"] {
         let text = said(&host, kind).await.expect("a reply");
         assert!(text.contains("a number that this instance has not been told"), "{kind}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_brings_ever_new_kinds_is_refused_and_the_agent_goes_on() {
+    let host = bare().await;
+    let mut kinds = 0..=u16::MAX;
+    let refused = loop {
+        let kind = format!("kind-{}", kinds.next().expect("a bound"));
+        if let Err(refused) = said(&host, &kind).await {
+            break refused;
+        }
+    };
+    assert!(refused.starts_with("E_NOT_SENT") && refused.contains("numbers_max = 65536 of agent bare"), "{refused}");
+    // What it knows it goes on with, and what it asks for itself it still gets.
+    assert_eq!(said(&host, "kind-0").await.as_deref(), Ok("[]"));
+    let detail = host.inspect("bare").expect("an agent");
+    assert_eq!((detail.turns_failed, detail.view.restarts), (0, 0));
+    let counters = host.counters().values;
+    for counter in ["limit.reached.numbers_max", "ask.failed.not-sent", "message.dead-letter.failed"] {
+        assert!(counters.iter().any(|(name, count)| name == counter && *count == 1), "{counter}: {counters:?}");
     }
 }
 

@@ -219,6 +219,25 @@ async fn the_instances_of_durable_agents_are_only_a_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_place_gets_that_of_the_next_turn_that_ends() {
+    let on = json!({"busy": [{"do": "call", "to": "gate", "kind": "hold", "ms": 60_000}]});
+    let draft = Draft::new().puppet("gate", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let draft = draft.puppet("a", Durability::Process, on).puppet("b", Durability::Process, json!({}));
+    let dir = tempfile::tempdir().expect("a directory");
+    let host = draft.builder().data_dir(dir.path()).live_instances_max(2).start().await.expect("the hive starts");
+    kit::expect(&host, noted("gate", "hold null from a"), send(&host, "a", "busy", json!(0))).await;
+    // One place is held by a turn, the other by an agent without durability.
+    let mut waits = pin!(ask(&host, "b", "n", json!(0)));
+    tokio::select! {
+        biased;
+        reply = &mut waits => panic!("a place too many: {reply:?}"),
+        () = std::future::ready(()) => {}
+    }
+    let (reply, _) = tokio::join!(waits, told(&host, "gate", json!([{"do": "answer"}])));
+    reply.expect("a reply");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_that_is_dropped_after_every_turn_loses_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let draft = Draft::new().puppet("a", Durability::Process, json!({"hold": [{"do": "later"}]}));

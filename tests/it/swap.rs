@@ -279,6 +279,25 @@ async fn a_changed_file_of_the_manifest_is_a_new_version_at_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_is_forgotten_when_the_manifest_moves_to_another_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("counter.wasm");
+    let put = |from: &Path| std::fs::copy(from, &file).expect("a file");
+    put(&component("counter"));
+    let draft = Draft::new().plugin_at("counter", file.clone()).agent("one", "counter", Durability::None);
+    let host = draft.run().await;
+    swap(&host, "counter", &component("counter2")).await;
+    let host = host.again().await;
+    assert!(version(&host, "one").await.is_some(), "it stands while the file is what it was");
+    put(&variant("counter", dir.path(), 1));
+    let host = host.again().await;
+    assert_eq!(version(&host, "one").await, None);
+    put(&component("counter"));
+    let host = host.again().await;
+    assert_eq!(version(&host, "one").await, None, "what was swapped long ago does not come back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_turn_that_waits_in_a_call_is_undone_for_a_swap_and_comes_again() {
     let on = json!({"work": [{"do": "call", "to": "b", "kind": "hold", "ms": 30_000}]});
     let host = Draft::new()

@@ -89,6 +89,19 @@ async fn an_ask_that_fails_is_told_with_the_word_of_its_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_that_has_timed_out_does_not_fail_once_more_with_its_callee() {
+    for durability in [Durability::None, Durability::Full] {
+        let draft = Draft::new().puppet("a", durability, json!({}));
+        let host = draft.puppet("b", durability, json!({"hold": [{"do": "later"}]})).run().await;
+        let ops = json!([{"do": "ask", "to": "b", "kind": "hold", "ms": 50}]);
+        kit::expect(&host, event("ask.failed").with("why", "timeout"), told(&host, "a", ops)).await;
+        let mut watch = Watch::on(&host);
+        host.stop("b", false).await.expect("a stop");
+        watch.refuse(&event("ask.failed"), &event("message.dropped").with("reason", "late-reply")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_reply_is_dropped_and_counted_and_one_by_a_timer_is_as_good_as_any() {
     for durability in [Durability::None, Durability::Full] {
         let host = Draft::new().agent("f", "faults", durability).run().await;

@@ -16,4 +16,5 @@ pub mod guests;
 pub mod hives;
 pub mod kit;
 pub mod process;
+pub mod protocols;
 pub mod puppet;

@@ -71,6 +71,10 @@ pub enum Command {
     #[command(subcommand)]
     DeadLetters(command::dead_letters::Sub),
     Swap(command::swap::Args),
+    #[command(subcommand)]
+    Session(command::session::Sub),
+    #[command(subcommand)]
+    Protocol(command::protocol::Sub),
     Check(command::check::Args),
     Build(command::build::Args),
     Explain(command::explain::Args),

@@ -18,6 +18,7 @@ pub mod process;
 pub mod exit;
 pub mod failure;
 pub mod file;
+mod guests;
 pub mod pages;
 pub mod signals;
 mod sys;

@@ -64,7 +64,8 @@ pub struct Agent {
     ahead: u32,
     /// Messages at the head of the mailbox that are taken one at a time, because a batch with them has failed.
     singles: u32,
-    /// Messages whose failure has been counted as an exit already.
+    /// Messages whose failure has been counted as an exit already: those of a batch that comes again one at a time, at
+    /// most, for when none of it is left they are forgotten.
     counted: HashSet<MessageId>,
     failures: VecDeque<(u64, MessageId)>,
     /// A commit has failed, and no turn runs until everything uncommitted has come back.
@@ -259,6 +260,9 @@ impl Agent {
             (false, false) => None,
         };
         if message.failed_turns >= self.budget.attempts_max.max(1) {
+            if self.singles == 0 {
+                self.counted.clear();
+            }
             return AfterFailure { dead: Some(message), exit, again: None };
         }
         let again = Some((message.id, message.failed_turns + 1));
@@ -402,6 +406,19 @@ mod tests {
             exits += u32::from(after.exit.is_some());
         }
         assert_eq!(exits, 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_messages_that_have_died() {
+        let mut agent = agent(Durability::None, 0);
+        for round in 0..10 {
+            agent.notice(message(2 * round + 1)).unwrap();
+            agent.notice(message(2 * round + 2)).unwrap();
+            assert_eq!(fail(&mut agent, 0).0.len(), 2);
+            run(&mut agent);
+            while fail(&mut agent, 0).1.dead.is_none() {}
+            assert_eq!(agent.counted.len(), 0);
+        }
     }
 
     #[test]

@@ -59,8 +59,8 @@ impl Asks {
     /// The asks whose deadline has passed, by their deadlines, and when this is to be called again. Ends none of them.
     pub fn overdue(&mut self, now_ns: u64) -> (Vec<MessageId>, Option<u64>) {
         if self.look_ns.is_none_or(|look_ns| now_ns < look_ns) {
-            // Somebody was told of an earlier time since, and comes then.
-            return (Vec::new(), None);
+            // Who came was told of an earlier time than that which holds now.
+            return (Vec::new(), self.look_ns);
         }
         let mut overdue: Vec<(u64, MessageId)> = Vec::new();
         let mut next_ns = None;
@@ -171,10 +171,10 @@ mod tests {
         assert_eq!(asks.opened(MessageId(1), open(5_000)), Some(5_000));
         assert_eq!(asks.opened(MessageId(2), open(9_000_000)), None);
         assert_eq!(asks.opened(MessageId(3), open(3_000)), Some(3_000));
-        assert_eq!(asks.overdue(2_999), (Vec::new(), None));
+        assert_eq!(asks.overdue(2_999), (Vec::new(), Some(3_000)));
         assert_eq!(asks.overdue(5_000), (vec![MessageId(3), MessageId(1)], Some(9_000_000)));
-        // The alarm of the deadline that was replaced says nothing any more.
-        assert_eq!(asks.overdue(5_000), (Vec::new(), None));
+        // The alarm of the deadline that was replaced ends none.
+        assert_eq!(asks.overdue(5_000), (Vec::new(), Some(9_000_000)));
         assert_eq!(asks.overdue(9_000_000).0.len(), 3);
         for id in 1..=3 {
             assert!(asks.end(MessageId(id)).is_some());

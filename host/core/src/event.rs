@@ -181,7 +181,7 @@ pub enum What {
     },
     /// A message was dropped because nothing keeps it: counted by its reason.
     MessageDropped {
-        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full.
+        /// The stable word: late-reply, telemetry-overflow, subscriber-full, duplicate, dead-letters-full, not-a-member, not-json.
         reason: &'static str,
     },
     /// A grant was missing.
@@ -226,6 +226,25 @@ pub enum What {
     SwapFailed {
         /// Why.
         detail: String,
+    },
+    /// A session has taken a step.
+    SessionStepped {
+        /// Its envelope.
+        seq: u64,
+        /// What the protocol was told: the stable word.
+        event: &'static str,
+    },
+    /// A session has ended.
+    SessionEnded {
+        /// decided, no-decision, cancelled or failed.
+        kind: &'static str,
+        /// The protocol's word.
+        code: String,
+    },
+    /// What is kept of a session cannot be read: it ends without an outcome.
+    SessionCorrupt {
+        /// Why.
+        why: String,
     },
     /// An agent's own word about itself.
     Health {
@@ -310,6 +329,9 @@ impl What {
             Self::SwapPrepared { .. } => "swap.prepared",
             Self::SwapResumed { .. } => "swap.resumed",
             Self::SwapFailed { .. } => "swap.failed",
+            Self::SessionStepped { .. } => "session.stepped",
+            Self::SessionEnded { .. } => "session.ended",
+            Self::SessionCorrupt { .. } => "session.corrupt",
             Self::Health { .. } => "agent.health",
             Self::Log { .. } => "log",
             Self::LogSuppressed { .. } => "log.suppressed",
@@ -322,7 +344,9 @@ impl What {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::TurnCommitted { .. } | Self::Metric { .. } | Self::Span { .. } => Severity::Debug,
+            Self::TurnCommitted { .. } | Self::SessionStepped { .. } | Self::Metric { .. } | Self::Span { .. } => {
+                Severity::Debug
+            }
             Self::TurnFailed { .. }
             | Self::DeadLetter { .. }
             | Self::MessageDropped { .. }
@@ -333,7 +357,7 @@ impl What {
             | Self::AgentLeftOut { .. }
             | Self::AgentRunsAlone { .. }
             | Self::SupervisorEscalated { .. } => Severity::Warn,
-            Self::HiveDown(_) | Self::CommitFailed { .. } => Severity::Error,
+            Self::HiveDown(_) | Self::CommitFailed { .. } | Self::SessionCorrupt { .. } => Severity::Error,
             Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
             Self::Log { severity, .. } => *severity,
             _ => Severity::Info,
@@ -387,6 +411,9 @@ impl What {
             Self::SwapResumed { from, to, waiting } => {
                 vec![("from", text(from)), ("to", text(to)), ("waiting", Value::Number(*waiting))]
             }
+            Self::SessionStepped { seq, event } => vec![("seq", Value::Number(*seq)), ("event", text(event))],
+            Self::SessionEnded { kind, code } => vec![("kind", text(kind)), ("code", text(code))],
+            Self::SessionCorrupt { why } => vec![("why", text(why))],
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
             Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],

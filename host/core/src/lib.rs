@@ -18,6 +18,7 @@ pub mod message;
 pub mod name;
 pub mod rate;
 pub mod registry;
+pub mod session;
 pub mod similar;
 pub mod spec;
 pub mod supervision;

@@ -137,23 +137,20 @@ impl Mailbox {
         }
     }
 
-    /// Takes the next messages: the most urgent lane first, in order.
+    /// Takes the next messages: the most urgent lane first, in order. The first one that the batch has no room for ends it:
+    /// nothing less urgent goes before it.
     pub fn take(&mut self, batch: BatchRoom) -> Vec<BoxedMessage> {
         let count = self.waiting.min(batch.messages_max.max(1)) as usize;
         let mut taken = Vec::with_capacity(count);
         let mut bytes = 0u64;
-        for lane in &mut self.lanes {
-            while taken.len() < count {
-                let Some(next) = lane.front() else { break };
-                let weight = next.weight_bytes() as u64;
-                if !taken.is_empty() && bytes + weight > batch.bytes_max {
-                    break;
+        'lanes: for lane in &mut self.lanes {
+            while let Some(next) = lane.front() {
+                let with_next = bytes.saturating_add(next.weight_bytes() as u64);
+                if taken.len() >= count || (!taken.is_empty() && with_next > batch.bytes_max) {
+                    break 'lanes;
                 }
-                bytes += weight;
+                bytes = with_next;
                 taken.extend(lane.pop_front());
-            }
-            if taken.len() >= count || bytes >= batch.bytes_max {
-                break;
             }
         }
         self.waiting -= taken.len() as u32;
@@ -312,6 +309,19 @@ mod tests {
         let small = BatchRoom { messages_max: 64, bytes_max: 1_000 };
         assert_eq!(ids(&mailbox.take(small)), [1]);
         assert_eq!(ids(&mailbox.take(small)), [2]);
+    }
+
+    #[test]
+    fn nothing_less_urgent_goes_before_a_message_that_the_batch_has_no_room_for() {
+        let mut mailbox = mailbox(10);
+        mailbox.push(message(1, Channel::Control, 10));
+        mailbox.push(message(2, Channel::Control, 5_000));
+        mailbox.push(message(3, Channel::Events, 10));
+        let small = BatchRoom { messages_max: 64, bytes_max: 1_000 };
+        assert_eq!(ids(&mailbox.take(small)), [1]);
+        assert_eq!(ids(&mailbox.take(small)), [2]);
+        assert_eq!(ids(&mailbox.take(small)), [3]);
+        assert!(mailbox.is_empty());
     }
 
     #[test]

@@ -145,28 +145,33 @@ impl Timers {
     }
 }
 
-/// Deadlines of anything that has a key: of asks, of waits for room. Whoever set one knows when it is due and says so
-/// again to remove it, so that nothing but one ordered set is kept, and no garbage in it.
+/// When each of many is to be looked at: one time for each key, the earliest that was said since it was due last. So
+/// memory is that of the keys, however often and in whatever order times are said.
 #[derive(Clone, Debug)]
 pub struct Deadlines<K> {
     order: BTreeSet<(u64, K)>,
+    due_ns: BTreeMap<K, u64>,
 }
 
 impl<K: Ord> Default for Deadlines<K> {
     fn default() -> Self {
-        Self { order: BTreeSet::new() }
+        Self { order: BTreeSet::new(), due_ns: BTreeMap::new() }
     }
 }
 
-impl<K: Ord> Deadlines<K> {
-    /// Adds a deadline; false if this key has it already. A key may have several.
-    pub fn insert(&mut self, due_ns: u64, key: K) -> bool {
-        self.order.insert((due_ns, key))
+impl<K: Ord + Copy> Deadlines<K> {
+    /// It is due then, if not earlier.
+    pub fn insert(&mut self, due_ns: u64, key: K) {
+        if self.due_ns.get(&key).is_none_or(|before_ns| due_ns < *before_ns) {
+            self.remove(key);
+            self.due_ns.insert(key, due_ns);
+            self.order.insert((due_ns, key));
+        }
     }
 
-    /// Removes it; false if it is not there, or was due already.
-    pub fn remove(&mut self, due_ns: u64, key: K) -> bool {
-        self.order.remove(&(due_ns, key))
+    /// It is not due any more; false if it was not.
+    pub fn remove(&mut self, key: K) -> bool {
+        self.due_ns.remove(&key).is_some_and(|due_ns| self.order.remove(&(due_ns, key)))
     }
 
     /// When the next one is due.
@@ -178,7 +183,9 @@ impl<K: Ord> Deadlines<K> {
     pub fn due(&mut self, now_ns: u64, count_max: usize) -> Vec<K> {
         let mut due = Vec::new();
         while due.len() < count_max && self.next_due().is_some_and(|due_ns| due_ns <= now_ns) {
-            due.extend(self.order.pop_first().map(|(_, key)| key));
+            let Some((_, key)) = self.order.pop_first() else { break };
+            self.due_ns.remove(&key);
+            due.push(key);
         }
         due
     }
@@ -294,19 +301,22 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_was_removed_is_never_due() {
+    fn a_key_is_due_once_at_the_earliest_of_its_deadlines() {
         let mut deadlines = Deadlines::default();
-        assert!(deadlines.insert(5, "a"));
-        assert!(!deadlines.insert(5, "a"));
+        for due_ns in [5, 4, 6] {
+            deadlines.insert(due_ns, "a");
+        }
         deadlines.insert(3, "b");
-        deadlines.insert(4, "c");
-        assert!(deadlines.remove(4, "c"));
-        assert!(!deadlines.remove(4, "a"));
-        assert_eq!(deadlines.due(4, 9), ["b"]);
-        assert_eq!((deadlines.len(), deadlines.next_due()), (1, Some(5)));
-        assert_eq!(deadlines.due(5, 0), [""; 0]);
-        assert_eq!(deadlines.due(5, 9), ["a"]);
+        deadlines.insert(3, "c");
+        assert_eq!((deadlines.len(), deadlines.next_due()), (3, Some(3)));
+        assert!(deadlines.remove("c"));
+        assert!(!deadlines.remove("c"));
+        assert_eq!(deadlines.due(9, 0), [""; 0]);
+        assert_eq!(deadlines.due(3, 9), ["b"]);
+        assert_eq!(deadlines.due(9, 9), ["a"]);
         assert!(deadlines.is_empty());
+        deadlines.insert(7, "a");
+        assert_eq!(deadlines.due(9, 9), ["a"], "it may be due again");
     }
 
     #[derive(Clone, Debug)]

@@ -21,6 +21,8 @@ pub enum Profile {
     AgentSmall,
     /// Languages that bring their runtime along: Python, JavaScript.
     AgentLarge,
+    /// Protocols: pure functions, held to fuel in place of time, with the same bits on every machine.
+    Protocol,
 }
 
 impl Profile {
@@ -29,13 +31,16 @@ impl Profile {
         match self {
             Self::AgentSmall => "agent-small",
             Self::AgentLarge => "agent-large",
+            Self::Protocol => "protocol",
         }
     }
 
     /// What one component of this profile may have.
     pub(crate) fn caps(self) -> Caps {
         match self {
-            Self::AgentSmall => Caps { core_instances: 8, memories: 1, tables: 3, table_elements: 10_000 },
+            Self::AgentSmall | Self::Protocol => {
+                Caps { core_instances: 8, memories: 1, tables: 3, table_elements: 10_000 }
+            }
             Self::AgentLarge => Caps { core_instances: 200, memories: 20, tables: 50, table_elements: 100_000 },
         }
     }
@@ -67,7 +72,10 @@ pub(crate) fn config(profile: Profile, allocation: Allocation) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
-        .epoch_interruption(true)
+        // Time ends an agent's turn, fuel a protocol's step: that is the same on every machine.
+        .epoch_interruption(profile != Profile::Protocol)
+        .consume_fuel(profile == Profile::Protocol)
+        .cranelift_nan_canonicalization(profile == Profile::Protocol)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(STACK_BYTES)
         .wasm_gc(false)

@@ -26,6 +26,7 @@ use crate::limits::{Limits, Meter};
 use crate::looks;
 use crate::plugin::{Plugin, shown_path};
 use crate::pool::Pool;
+use crate::protocol::{self, Protocol};
 use crate::scan::{self, Needs, Scan};
 use crate::ticker::{Cpu, Ticker};
 use crate::wasi::{self, Wasi};
@@ -58,6 +59,65 @@ impl Default for EngineOptions {
     }
 }
 
+/// What a component is.
+pub enum Program<H: TurnHost> {
+    /// An agent.
+    Agent(Component<H>),
+    /// A coordination protocol.
+    Protocol(Protocol),
+}
+
+impl<H: TurnHost> Clone for Program<H> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Agent(component) => Self::Agent(component.clone()),
+            Self::Protocol(protocol) => Self::Protocol(protocol.clone()),
+        }
+    }
+}
+
+impl<H: TurnHost> Program<H> {
+    /// Which plugin it is.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Agent(component) => component.digest(),
+            Self::Protocol(protocol) => protocol.digest(),
+        }
+    }
+
+    /// Whether its compiled code was found on disk.
+    pub fn cached(&self) -> bool {
+        match self {
+            Self::Agent(component) => component.cached(),
+            Self::Protocol(protocol) => protocol.cached(),
+        }
+    }
+
+    /// The names of its imports, safe to show: a protocol has none.
+    pub fn imports(&self) -> &[String] {
+        match self {
+            Self::Agent(component) => component.imports(),
+            Self::Protocol(_) => &[],
+        }
+    }
+
+    /// As of a component.
+    pub fn denied(&self) -> &[String] {
+        match self {
+            Self::Agent(component) => component.denied(),
+            Self::Protocol(_) => &[],
+        }
+    }
+
+    /// How large it is.
+    pub fn sizes(&self) -> Sizes {
+        match self {
+            Self::Agent(component) => component.sizes(),
+            Self::Protocol(protocol) => protocol.sizes(),
+        }
+    }
+}
+
 /// The sandbox. Cheap to clone; its clock ends with the last clone and the last instance.
 pub struct Engine<H: TurnHost>(Arc<Inner<H>>);
 
@@ -70,11 +130,14 @@ impl<H: TurnHost> Clone for Engine<H> {
 struct Inner<H: TurnHost> {
     options: EngineOptions,
     world: World,
+    world_of_protocols: World,
     cache: Result<Cache, String>,
     pool: Arc<Pool>,
     small: Arc<Sandbox<H>>,
     /// Made when the first component needs it.
     large: Mutex<Option<Arc<Sandbox<H>>>>,
+    /// Made with the first protocol.
+    protocols: Mutex<Option<Arc<protocol::Sandbox>>>,
     /// One compiles at a time: it uses all processors as it is.
     compiling: Mutex<()>,
     compiled: Mutex<HashMap<Digest, Weak<Compiled<H>>>>,
@@ -101,10 +164,12 @@ impl<H: TurnHost> Engine<H> {
         let cache = open_cache(options.cache_dir.as_deref());
         Ok(Self(Arc::new(Inner {
             world: World::of_agents()?,
+            world_of_protocols: World::of_protocols()?,
             cache,
             pool,
             small,
             large: Mutex::new(None),
+            protocols: Mutex::new(None),
             compiling: Mutex::new(()),
             compiled: Mutex::default(),
             ticker,
@@ -118,7 +183,19 @@ impl<H: TurnHost> Engine<H> {
     }
 
     /// Checks a component, compiles it unless its code is known, and links it. Blocks for as long as that takes: 20 ms for
-    /// a small one, seconds for one that brings a language's runtime along.
+    /// a small one, seconds for one that brings a language's runtime along. A protocol is asked what it is.
+    pub fn program(&self, plugin: &Plugin) -> Result<Program<H>, Error> {
+        looks::like_component(&plugin.bytes).map_err(|error| error.of(&shown_path(&plugin.path)))?;
+        let scan = scan::scan(&plugin.bytes).map_err(|error| error.of(&shown_path(&plugin.path)))?;
+        if !World::is_protocol(&scan) {
+            return self.compile(plugin).map(Program::Agent);
+        }
+        let _one_at_a_time = self.0.compiling.lock();
+        let protocol = self.0.compile_protocol(plugin, &scan);
+        protocol.map(Program::Protocol).map_err(|error| error.of(&shown_path(&plugin.path)))
+    }
+
+    /// As `program`, of an agent.
     pub fn compile(&self, plugin: &Plugin) -> Result<Component<H>, Error> {
         if let Some(known) = self.known(plugin.digest) {
             return Ok(known);
@@ -196,13 +273,7 @@ impl<H: TurnHost> Inner<H> {
         }
         self.world.check(&scan)?;
         let sandbox = self.sandbox(profile(&scan.needs)?)?;
-        let found =
-            self.cache.as_ref().ok().and_then(|cache| cache.load(&sandbox.engine, plugin.digest, sandbox.profile));
-        let cached = found.is_some();
-        let component = match found {
-            Some(component) => component,
-            None => self.translate(plugin, &sandbox)?,
-        };
+        let (component, cached) = self.component(plugin, &sandbox.engine, sandbox.profile)?;
         let linked = sandbox.linker.instantiate_pre(&component).and_then(AgentPre::new);
         let pre = linked.map_err(|error| Error::Compile(cause(&error)))?;
         let imports = imports(&scan);
@@ -211,13 +282,53 @@ impl<H: TurnHost> Inner<H> {
         Ok(Compiled { digest: plugin.digest, cached, profile: sandbox.profile, sizes, imports, denied, pre })
     }
 
-    fn translate(&self, plugin: &Plugin, sandbox: &Sandbox<H>) -> Result<component::Component, Error> {
+    fn compile_protocol(&self, plugin: &Plugin, scan: &Scan) -> Result<Protocol, Error> {
+        self.world_of_protocols.check_protocol(scan)?;
+        if let Some((what, value, max)) = excess(&scan.needs, Profile::Protocol) {
+            return Err(Error::Limit { what, value, max });
+        }
+        let sandbox = self.protocols()?;
+        let (component, cached) = self.component(plugin, &sandbox.engine, Profile::Protocol)?;
+        let sizes = sizes(plugin, &component, &scan.needs);
+        sandbox.link(plugin, &component, cached, sizes)
+    }
+
+    fn protocols(&self) -> Result<Arc<protocol::Sandbox>, Error> {
+        let mut protocols = self.protocols.lock();
+        if let Some(sandbox) = protocols.as_ref() {
+            return Ok(Arc::clone(sandbox));
+        }
+        let sandbox = Arc::new(protocol::Sandbox::new(&self.pool)?);
+        *protocols = Some(Arc::clone(&sandbox));
+        Ok(sandbox)
+    }
+
+    /// The compiled code, and whether it was found on disk.
+    fn component(
+        &self,
+        plugin: &Plugin,
+        engine: &wasmtime::Engine,
+        profile: Profile,
+    ) -> Result<(component::Component, bool), Error> {
+        let found = self.cache.as_ref().ok().and_then(|cache| cache.load(engine, plugin.digest, profile));
+        match found {
+            Some(component) => Ok((component, true)),
+            None => Ok((self.translate(plugin, engine, profile)?, false)),
+        }
+    }
+
+    fn translate(
+        &self,
+        plugin: &Plugin,
+        engine: &wasmtime::Engine,
+        profile: Profile,
+    ) -> Result<component::Component, Error> {
         scan::refuse_bombs(&plugin.bytes)?;
-        let component = component::Component::from_binary(&sandbox.engine, &plugin.bytes)
+        let component = component::Component::from_binary(engine, &plugin.bytes)
             // The compiler is the first that reads the bodies of functions: what is wrong in one is the file's fault.
             .map_err(|error| scan::invalid_body(&plugin.bytes).unwrap_or_else(|| Error::Compile(cause(&error))))?;
         if let Ok(cache) = &self.cache
-            && let Err(error) = cache.store(&component, plugin.digest, sandbox.profile)
+            && let Err(error) = cache.store(&component, plugin.digest, profile)
         {
             tracing::warn!(%error, "compiled code cannot be kept; it will be compiled again at the next start");
         }

@@ -98,6 +98,18 @@ pub enum Error {
         /// What was perhaps meant.
         closest: Option<String>,
     },
+    /// It is a protocol, and needs something.
+    #[error(
+        "is a protocol and imports {import}: a protocol imports nothing; build it for wasm32-unknown-unknown, without \
+         files, clocks or randomness"
+    )]
+    ProtocolImports {
+        /// What.
+        import: String,
+    },
+    /// It is a protocol, and what it says of itself is nothing that this host can run.
+    #[error("is a protocol that this host cannot run: {0}")]
+    Manifest(String),
     /// It needs what no manifest can grant yet.
     #[error(
         "imports {import}, which is not granted: agents get clocks, randomness and standard output of WASI, and no network"
@@ -155,6 +167,8 @@ impl Error {
             Self::Signature { .. } => "E_PLUGIN_SIGNATURE",
             Self::ImportUnknown { .. } => "E_PLUGIN_IMPORT_UNKNOWN",
             Self::ImportNotGranted { .. } => "E_PLUGIN_IMPORT_NOT_GRANTED",
+            Self::ProtocolImports { .. } => "E_PLUGIN_PROTOCOL_IMPORTS",
+            Self::Manifest(_) => "E_PLUGIN_MANIFEST",
             Self::WitVersion { .. } => "E_PLUGIN_WIT_VERSION",
             Self::TooComplex(_) => "E_PLUGIN_TOO_COMPLEX",
             Self::Limit { .. } => "E_PLUGIN_LIMIT",

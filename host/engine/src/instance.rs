@@ -194,6 +194,15 @@ impl<H: TurnHost> Instance<H> {
         self.close(result.map(|ended| ended.map(|()| 0)))
     }
 
+    /// Takes those messages out of a batch whose names find no numbers any more. A turn over one of them would fail.
+    pub fn take_unnumbered(&mut self, batch: &mut Vec<BoxedMessage>) -> Vec<BoxedMessage> {
+        let Ctx { numbers, host, .. } = self.store.data_mut();
+        if numbers.has_room_for(batch.len()) {
+            return Vec::new();
+        }
+        batch.extract_if(.., |message| !numbers.admits(message, host)).collect()
+    }
+
     fn open(&mut self, turn: Turn) {
         self.store.data_mut().open(turn);
         self.store.set_epoch_deadline(FIRST_TICKS);

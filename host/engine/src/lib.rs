@@ -24,6 +24,7 @@ mod looks;
 mod numbers;
 mod plugin;
 mod pool;
+mod protocol;
 pub mod raw;
 mod scan;
 #[cfg(test)]
@@ -35,10 +36,12 @@ mod world;
 
 pub use component::{Component, Sizes};
 pub use config::Profile;
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, Program};
 pub use error::Error;
 pub use failure::Failure;
 pub use host::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHost};
 pub use instance::{Ended, Instance, StartReason};
 pub use limits::Limits;
+pub use numbers::NUMBERS_MAX;
 pub use plugin::{Plugin, open_regular};
+pub use protocol::{Misstep, Opened, Protocol, Step};

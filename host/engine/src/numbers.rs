@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use skep_core::{AgentId, Name};
+use skep_core::{AgentId, Message, Name};
 
 use crate::failure::Halt;
 use crate::host::TurnHost;
 
 /// The most numbers of one instance. A name takes about 100 bytes here.
-pub(crate) const NUMBERS_MAX: usize = 65_536;
+pub const NUMBERS_MAX: usize = 65_536;
+/// Those of them that are kept for what the guest asks for itself: messages leave them, however many names they bring.
+const KEPT: usize = NUMBERS_MAX / 4;
 /// Names that are found by their address: senders give the same kind again and again.
 const RECENT_MAX: usize = 4;
 
@@ -19,6 +21,7 @@ const RECENT_MAX: usize = 4;
 pub(crate) struct Numbers {
     entries: Vec<Entry>,
     by_name: HashMap<Name, u32>,
+    /// One agent a name at most: that which had it when it was looked up last.
     by_agent: HashMap<u32, u32, BuildHasherDefault<AgentHasher>>,
     recent: [Option<(Name, u32)>; RECENT_MAX],
     last_agent: (u32, u32),
@@ -88,8 +91,25 @@ impl Numbers {
             None => Name::new(&format!("gone:{}", agent.0)).map_err(|error| Halt::Misuse(error.to_string()))?,
         };
         let number = self.of_name(&name)?;
-        self.is_agent(number, agent);
+        // What comes late of one that has gone does not make the name its own again.
+        if host.resolve(&name) == Some(agent) {
+            self.is_agent(number, agent);
+        }
         Ok(number)
+    }
+
+    /// Whether so many messages are sure to find numbers, whatever names they bring.
+    pub(crate) fn has_room_for(&self, messages: usize) -> bool {
+        self.entries.len() + 2 * messages <= NUMBERS_MAX - KEPT
+    }
+
+    /// Gives the names of a message their numbers; false if it brings new ones and there is no room for them.
+    pub(crate) fn admits(&mut self, message: &Message, host: &impl TurnHost) -> bool {
+        let is_known = self.by_name.contains_key(&message.kind)
+            && (message.sender == AgentId::OUTSIDE || self.by_agent.contains_key(&message.sender.0));
+        (is_known || self.has_room_for(1))
+            && self.of_agent(message.sender, host).is_ok()
+            && self.of_name(&message.kind).is_ok()
     }
 
     fn add(&mut self, name: Name) -> Result<u32, Halt> {
@@ -103,8 +123,11 @@ impl Numbers {
     }
 
     fn is_agent(&mut self, number: u32, agent: AgentId) {
-        if let Some(entry) = self.entry_mut(number) {
-            entry.agent = agent;
+        let Some(entry) = self.entry_mut(number) else { return };
+        let before = std::mem::replace(&mut entry.agent, agent);
+        if before != agent {
+            self.by_agent.remove(&before.0);
+            self.last_agent = (agent.0, number);
         }
         self.by_agent.insert(agent.0, number);
     }
@@ -165,5 +188,53 @@ impl Hasher for AgentHasher {
     fn write_u32(&mut self, number: u32) {
         // Fibonacci hashing: the table looks at the highest and the lowest bits.
         self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Yes;
+    use bytes::Bytes;
+    use skep_core::{Channel, Class, MessageId};
+
+    fn message(sender: u32, kind: &str) -> Message {
+        Message {
+            id: MessageId(1),
+            sender: AgentId(sender),
+            kind: Name::new(kind).unwrap(),
+            channel: Channel::Events,
+            class: Class::Tell,
+            failed_turns: 0,
+            hops: 0,
+            accepted_ns: 0,
+            row: None,
+            body: Bytes::new(),
+            rare: None,
+        }
+    }
+
+    #[test]
+    fn messages_leave_numbers_for_what_the_guest_asks_for() {
+        let (mut numbers, host) = (Numbers::default(), Yes::new());
+        assert!(numbers.admits(&message(0, "known"), &host));
+        let brought = (0..).take_while(|at| numbers.admits(&message(0, &format!("kind-{at}")), &host)).count();
+        assert!((NUMBERS_MAX / 2..NUMBERS_MAX).contains(&brought), "{brought}");
+        assert!(!numbers.admits(&message(7, "known"), &host), "its sender has a name too");
+        assert!(numbers.admits(&message(0, "known"), &host));
+        assert!((0..KEPT).all(|at| numbers.of_text(&format!("own-{at}")).is_ok()));
+    }
+
+    #[test]
+    fn a_name_has_one_agent_however_many_have_had_it() {
+        let (mut numbers, host) = (Numbers::default(), Yes::new());
+        let number = numbers.of_text("child").unwrap();
+        for agent in 5..99 {
+            numbers.is_agent(number, AgentId(agent));
+            assert_eq!(numbers.of_agent(AgentId(agent), &host).unwrap(), number);
+        }
+        // One that has gone, and does not have the name any more.
+        numbers.of_agent(AgentId(5), &host).unwrap();
+        assert_eq!(numbers.by_agent.len(), 1);
     }
 }

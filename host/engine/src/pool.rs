@@ -23,6 +23,8 @@ const MAP_COUNT_DEFAULT: u32 = 65_530;
 const SMALL_LIVE_MAX: u32 = 20_000;
 /// Instances with a language's runtime take megabytes each: their number is bounded by memory long before this.
 const LARGE_LIVE_MAX: u32 = 1_000;
+/// Protocols live for a step, on the few threads that run turns.
+const PROTOCOL_LIVE_MAX: u32 = 64;
 /// Large instances that find a place even if small ones have taken all the rest.
 const LARGE_LIVE_KEPT: u32 = 64;
 
@@ -40,6 +42,7 @@ pub(crate) struct Pool {
 struct Books {
     small: Book,
     large: Book,
+    protocol: Book,
 }
 
 /// What one profile has: live instances, and mappings of the budget.
@@ -74,6 +77,7 @@ impl Pool {
         let most = match profile {
             Profile::AgentSmall => SMALL_LIVE_MAX,
             Profile::AgentLarge => LARGE_LIVE_MAX,
+            Profile::Protocol => PROTOCOL_LIVE_MAX,
         };
         self.wanted.map_or(most, |wanted| wanted.min(most))
     }
@@ -138,14 +142,17 @@ impl Books {
         match profile {
             Profile::AgentSmall => &mut self.small,
             Profile::AgentLarge => &mut self.large,
+            Profile::Protocol => &mut self.protocol,
         }
     }
 
-    /// Mappings that are not for this profile.
+    /// Mappings that this profile cannot have.
     fn others(&self, profile: Profile) -> u32 {
+        let (small, large, protocol) = (self.small.taken(), self.large.taken(), self.protocol.taken());
         match profile {
-            Profile::AgentSmall => self.large.taken().max(LARGE_LIVE_KEPT * OF_ONE),
-            Profile::AgentLarge => self.small.taken(),
+            Profile::AgentSmall => large.max(LARGE_LIVE_KEPT * OF_ONE).saturating_add(protocol),
+            Profile::AgentLarge => small.saturating_add(protocol),
+            Profile::Protocol => small.saturating_add(large),
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::config::{Allocation, Profile, config};
 use crate::error::Error;
 use crate::ticker::Ticker;
 
+pub use crate::protocol::raw::step_us;
+
 /// How often everything is measured: the best counts. Many short rounds, since others use the machine too.
 const ROUNDS: usize = 40;
 /// Entries of one round.

@@ -52,6 +52,29 @@ impl World {
         Self::decode(COMPONENT_TYPE).map_err(Error::Engine)
     }
 
+    /// As `wit/protocol/` has it.
+    pub(crate) fn of_protocols() -> Result<Self, Error> {
+        Self::decode(crate::protocol::COMPONENT_TYPE).map_err(Error::Engine)
+    }
+
+    /// Whether a component is a protocol, or means to be.
+    pub(crate) fn is_protocol(scan: &Scan) -> bool {
+        scan.exports.iter().any(|(name, _)| Versioned::of(name).package() == "skep:protocol")
+    }
+
+    /// Whether a component fits the world of protocols, and imports nothing but the names of types.
+    pub(crate) fn check_protocol(&self, scan: &Scan) -> Result<(), Error> {
+        let types = scan.types.as_ref();
+        let needs = |ty: ComponentEntityType| match interface(types, ty) {
+            Some(functions) => !functions.is_empty(),
+            None => !matches!(ty, ComponentEntityType::Type { .. }),
+        };
+        if let Some((import, _)) = scan.imports.iter().find(|(_, ty)| needs(*ty)) {
+            return Err(Error::ProtocolImports { import: shown(import, NAME_CHARS_MAX) });
+        }
+        self.exports.iter().try_for_each(|(name, expected)| check_export(types, scan, name, expected))
+    }
+
     /// From the encoded form of a world: a component that exports a component type for it.
     fn decode(encoded: &[u8]) -> Result<Self, String> {
         let types = all_types(encoded).map_err(|error| format!("the WIT in this program is damaged: {error}"))?;

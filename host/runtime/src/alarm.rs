@@ -24,7 +24,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Alarms {
     timers: Mutex<Timers>,
-    /// When the deadlines of an agent's asks are to be looked at.
+    /// When the deadlines of an agent's asks are to be looked at: once for each agent that is not gone.
     asks: Mutex<Deadlines<AgentId>>,
     /// Told when something is due before `wakes_ns`.
     earlier: Notify,
@@ -63,6 +63,11 @@ impl Alarms {
 
     pub(crate) fn remove_agent(&self, agent: AgentId) {
         self.timers.lock().remove(agent);
+    }
+
+    /// The agent is gone, and its asks with it.
+    pub(crate) fn forget_asks(&self, agent: AgentId) {
+        self.asks.lock().remove(agent);
     }
 
     /// The deadlines of an agent's asks are to be looked at then.

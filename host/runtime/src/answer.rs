@@ -8,6 +8,7 @@ use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Class, Lineage, Messag
 use skep_store::Write;
 
 use crate::cell::Cell;
+use crate::events::Scene;
 use crate::hive::Hive;
 use crate::record::failure_word;
 
@@ -62,20 +63,20 @@ pub(crate) fn answer_message(
 
 /// Ends an ask, whoever asked.
 pub(crate) fn end_ask(hive: &Arc<Hive>, from: AgentId, ask: MessageId, owed: &Owed, result: Result<Bytes, AskFailure>) {
-    if let Err(failure) = &result
-        && let Some(cell) = hive.cell(from)
-    {
-        let scene = cell.scene().because(Some(Origin::itself(ask)));
-        hive.emit(&scene, What::AskFailed { why: failure_word(failure) });
-    }
-    if owed.blocking {
-        hive.calls.finish(hive, from, ask, result);
-    } else if owed.asker == AgentId::OUTSIDE {
-        hive.outside.finish(hive, ask, owed.client_id.is_some(), result);
+    let scene = || hive.cell(from).map(|cell| cell.scene()).unwrap_or_default().because(Some(Origin::itself(ask)));
+    if owed.blocking || owed.asker == AgentId::OUTSIDE {
+        if let Err(failure) = &result {
+            hive.emit(&scene(), What::AskFailed { why: failure_word(failure) });
+        }
+        if owed.blocking {
+            hive.calls.finish(hive, from, ask, result);
+        } else {
+            hive.outside.finish(hive, ask, owed.client_id.is_some(), result);
+        }
     } else {
         hive.outside.remember(hive, ask, &result);
         let answer = answer_message(hive, from, ask, owed, result);
-        deliver_answer(hive, owed.asker, ask, Box::new(answer));
+        deliver_answer(hive, scene, owed.asker, ask, Box::new(answer));
     }
 }
 
@@ -113,9 +114,8 @@ impl End {
     pub(crate) fn tell(self, hive: &Arc<Hive>, cell: &Arc<Cell>) {
         let Self { ask, owed, failure, answer } = self;
         if let Some(answer) = answer {
-            hive.emit_of(cell, What::AskFailed { why: failure_word(&failure) });
             hive.outside.remember(hive, ask, &Err(failure));
-            return deliver_answer(hive, owed.asker, ask, answer);
+            return deliver_answer(hive, || cell.scene(), owed.asker, ask, answer);
         }
         let (hive_then, from) = (hive.clone(), cell.id);
         let end = move || end_ask(&hive_then, from, ask, &owed, Err(failure));
@@ -123,9 +123,20 @@ impl End {
     }
 }
 
-/// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted.
-pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, answer: BoxedMessage) {
+/// Puts an answer into the mailbox of who asked, where its place is reserved; a late one is dropped and counted. An ask
+/// that fails is told of here, in the scene where it failed: so it is told of once, by the answer that ends it.
+pub(crate) fn deliver_answer(
+    hive: &Arc<Hive>,
+    scene: impl FnOnce() -> Scene,
+    asker: AgentId,
+    ask: MessageId,
+    answer: BoxedMessage,
+) {
     let row = answer.row;
+    let failed = match &answer.class {
+        Class::Answer { failure: Some(failure), .. } => Some(What::AskFailed { why: failure_word(failure) }),
+        _ => None,
+    };
     let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, ask, row) };
     let delivered = {
         let mut mind = cell.mind.lock();
@@ -134,10 +145,12 @@ pub(crate) fn deliver_answer(hive: &Arc<Hive>, asker: AgentId, ask: MessageId, a
             None => None,
         }
     };
-    match delivered {
-        Some(true) => hive.scheduler.push(cell),
-        Some(false) => {}
-        None => drop_late(hive, Some(&cell), ask, row),
+    let Some(wakes) = delivered else { return drop_late(hive, Some(&cell), ask, row) };
+    if let Some(failed) = failed {
+        hive.emit(&scene(), failed);
+    }
+    if wakes {
+        hive.scheduler.push(cell);
     }
 }
 
@@ -158,8 +171,7 @@ pub(crate) fn fail_ask(hive: &Arc<Hive>, asker: &Arc<Cell>, ask: MessageId, fail
         blocking: false,
         client_id: None,
     };
-    let scene = asker.scene().because(Some(Origin::itself(ask)));
-    hive.emit(&scene, What::AskFailed { why: failure_word(&failure) });
+    let scene = || asker.scene().because(Some(Origin::itself(ask)));
     let answer = answer_message(hive, open.to, ask, &owed, Err(failure));
-    deliver_answer(hive, asker.id, ask, Box::new(answer));
+    deliver_answer(hive, scene, asker.id, ask, Box::new(answer));
 }

@@ -99,9 +99,26 @@ pub(crate) fn plant_all(hive: &Arc<Hive>) -> Result<Vec<Arc<Cell>>, Error> {
         }
         hive.directory.rest(name, found.rested());
     }
-    // In the order in which they were made, so that a parent is there before its child.
+    parents_first(added).iter().map(|found| plant_added(hive, found)).collect()
+}
+
+/// In the order in which they were made, but a parent before its child. One that was made before its parent is one that
+/// was at rest when its parent came to spawn it.
+fn parents_first(mut added: Vec<Kept>) -> Vec<Kept> {
     added.sort_by_key(|found| found.id);
-    added.into_iter().map(|found| plant_added(hive, &found)).collect()
+    let names: Vec<String> = added.iter().map(|found| found.record.name.clone()).collect();
+    let mut waiting: HashMap<String, Kept> = names.iter().cloned().zip(added).collect();
+    let mut ordered = Vec::with_capacity(names.len());
+    for name in names {
+        // From it upwards. Each is taken out once, so that two which have spawned each other are no circle.
+        let (mut line, mut next) = (Vec::new(), Some(name));
+        while let Some(found) = next.and_then(|name| waiting.remove(&name)) {
+            next = found.record.parent.clone();
+            line.push(found);
+        }
+        ordered.extend(line.into_iter().rev());
+    }
+    ordered
 }
 
 fn plant_declared(hive: &Arc<Hive>, supervisor: &SupervisorSpec, kept: &mut HashMap<Name, Kept>) -> Result<(), Error> {
@@ -159,7 +176,7 @@ fn run_alone(hive: &Hive, cell: &Cell) -> Result<(), Error> {
     };
     if let (Some(digest), Some(dir)) = (ran, &hive.data_dir) {
         let plugin = hive.engine.load(&crate::plugins::copy_path(dir, digest), Some(digest))?;
-        let component = hive.engine.compile(&plugin)?;
+        let component = crate::plugins::compile(&hive.engine, &plugin)?;
         let of_plugin = std::mem::replace(&mut *cell.component.lock(), component).digest();
         if of_plugin != digest {
             let (agent, runs, plugin) = (cell.name.clone(), digest, of_plugin);

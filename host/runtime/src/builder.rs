@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -232,6 +232,7 @@ impl Builder {
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
             origins: self.origins,
+            places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),
@@ -329,10 +330,11 @@ fn check_places(
 ) -> Result<(), Error> {
     let (mut lasting, mut shared) = (Vec::new(), None);
     check_agents(&spec.root, &mut |agent| {
-        let Some(entry) = plugins.get(&agent.plugin) else { return };
+        // A session takes a place for a step only, and those are set aside.
+        let Some(component) = plugins.get(&agent.plugin).and_then(|entry| entry.component.agent()) else { return };
         match agent.durability {
-            Durability::None => lasting.push(&entry.component),
-            _ => shared = Some(&entry.component),
+            Durability::None => lasting.push(component),
+            _ => shared = Some(component),
         }
     });
     let needed = lasting.len() + usize::from(shared.is_some());
@@ -378,14 +380,14 @@ pub fn check_plugin(path: &Path, expect: Option<Digest>, cache_dir: Option<&Path
     let options = EngineOptions { cache_dir: cache_dir.map(Path::to_path_buf), ..EngineOptions::default() };
     let engine = Engine::<TurnContext>::new(options)?;
     let plugin = engine.load(path, expect)?;
-    let component = engine.compile(&plugin)?;
-    let sizes = component.sizes();
+    let program = engine.program(&plugin)?;
+    let sizes = program.sizes();
     Ok(PluginInfo {
         digest: plugin.digest,
         bytes: plugin.bytes.len() as u64,
-        imports: component.imports().to_vec(),
-        denied: component.denied().to_vec(),
-        cached: component.cached(),
+        imports: program.imports().to_vec(),
+        denied: program.denied().to_vec(),
+        cached: program.cached(),
         memory_bytes: sizes.memory_bytes,
         core_instances: sizes.core_instances,
     })

@@ -16,12 +16,11 @@ use skep_core::supervision::ChildId;
 use skep_core::timer::Fired;
 use skep_core::turn::Profile;
 use skep_core::{AgentId, Digest, ExitReason, Incarnation, Limit, Lineage, Message, Name, TurnId};
-use skep_engine::{Component, Instance};
 use tokio::sync::Notify;
 
 use crate::bell::Bell;
-use crate::context::TurnContext;
 use crate::events::Scene;
+use crate::running::{Component, Running};
 use crate::state::StateBook;
 use crate::turn::Began;
 
@@ -51,9 +50,9 @@ pub(crate) struct Cell {
     /// What is decided about it.
     pub(crate) mind: Mutex<Mind>,
     /// Its instance, when no turn has it.
-    pub(crate) instance: Mutex<Option<Box<Instance<TurnContext>>>>,
+    pub(crate) instance: Mutex<Option<Running>>,
     /// The plugin that it runs.
-    pub(crate) component: Mutex<Component<TurnContext>>,
+    pub(crate) component: Mutex<Component>,
     /// Turns of an earlier count are void: a commit before them has failed.
     pub(crate) undoings: AtomicU32,
     /// Told when there may be room in the mailbox.
@@ -206,7 +205,7 @@ impl Cell {
         granted: Granted,
         supervisor: Name,
         (parent, declared): (Option<Parent>, bool),
-        component: Component<TurnContext>,
+        component: Component,
     ) -> Self {
         let mind = Mind {
             agent: Agent::new(spec.budget, spec.durability),

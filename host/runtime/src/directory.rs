@@ -130,6 +130,11 @@ impl Directory {
         self.rested.lock().remove(name)
     }
 
+    /// The number of the one that rests under a name.
+    pub(crate) fn at_rest(&self, name: &Name) -> Option<AgentId> {
+        self.rested.lock().get(name).map(|rested| rested.id)
+    }
+
     /// Those at rest whose names come after this one, by name.
     pub(crate) fn rested_after(&self, after: &str, count_max: usize) -> Vec<(Name, AgentId)> {
         let rested = self.rested.lock();

@@ -41,6 +41,23 @@ pub enum Error {
         /// A name that is like it.
         similar: Option<Name>,
     },
+    /// A protocol cannot be run.
+    #[error("plugin {path}: is a protocol whose manifest cannot be used: {why}")]
+    Protocol {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// What is no protocol, or the name of none.
+    #[error("there is no protocol {0}")]
+    NoProtocol(String),
+    /// A session cannot be opened so, or what is kept of it cannot be read.
+    #[error("session: {0}")]
+    Session(String),
+    /// The name is that of one that has ended and whose state is kept.
+    #[error("{0} has ended, and its state is kept: `skep stop {0} --purge` removes it")]
+    AlreadyPresent(Name),
     /// There is no such plugin.
     #[error("there is no plugin {0}")]
     NoPlugin(String),
@@ -137,6 +154,10 @@ impl Error {
             Self::Engine(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::NoAgent { .. } => "E_NO_AGENT",
+            Self::Protocol { .. } => "E_PLUGIN_MANIFEST",
+            Self::NoProtocol(_) => "E_NO_PROTOCOL",
+            Self::Session(_) => "E_SESSION_INVALID",
+            Self::AlreadyPresent(_) => "E_SESSION_KEPT",
             Self::NoPlugin(_) => "E_NO_PLUGIN",
             Self::NoDeadLetter(_) => "E_NO_DEAD_LETTER",
             Self::AlreadyStarted(_) => "E_ALREADY_STARTED",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -13,7 +13,7 @@ use skep_core::link::Links;
 use skep_core::spec::{Durability, HiveSpec};
 use skep_core::wait::WaitGraph;
 use skep_core::{AgentId, Bytes, Digest, ExitReason, Name};
-use skep_engine::{Component, Engine};
+use skep_engine::Engine;
 use skep_store::{Space, Store, Sync, Write};
 use tokio::sync::watch;
 
@@ -26,6 +26,7 @@ use crate::dead::Dead;
 use crate::directory::Directory;
 use crate::events::{Events, Scene};
 use crate::outside::Outside;
+use crate::running::Component;
 use crate::scheduler::Scheduler;
 use crate::supervise::Supervision;
 use crate::swap::UnderWay;
@@ -55,6 +56,8 @@ pub(crate) struct Hive {
     pub(crate) drop_instances: bool,
     /// See [`crate::Builder::origin`].
     pub(crate) origins: HashMap<&'static str, String>,
+    /// How many wait for a place in the pool of instances.
+    pub(crate) places_wanted: AtomicU32,
     pub(crate) stopping: AtomicBool,
     /// Everything declared has started.
     pub(crate) up: watch::Sender<bool>,
@@ -64,7 +67,7 @@ pub(crate) struct Hive {
 /// A plugin as it is used now.
 #[derive(Clone)]
 pub(crate) struct PluginEntry {
-    pub(crate) component: Component<TurnContext>,
+    pub(crate) component: Component,
     pub(crate) digest: Digest,
     /// What the manifest's file was when this was chosen: while it stays so, a swap stands.
     pub(crate) manifest_digest: Digest,

@@ -47,7 +47,7 @@ impl Host {
         Self(Arc::new(Owner(hive)))
     }
 
-    fn hive(&self) -> &Arc<Hive> {
+    pub(crate) fn hive(&self) -> &Arc<Hive> {
         &self.0.0
     }
 
@@ -57,9 +57,9 @@ impl Host {
         let loaded = tokio::task::spawn_blocking(move || {
             let added = crate::boot::plant_all(&hive)?;
             crate::boot::load_all(&hive)?;
-            Ok::<_, Error>(added)
+            Ok::<_, Error>((added, crate::plugins::forget_swaps(&hive)?))
         });
-        let added = loaded.await.unwrap_or(Err(Error::Stopping))?;
+        let (added, forgotten) = loaded.await.unwrap_or(Err(Error::Stopping))?;
         let hive = self.hive();
         // The workers end, and let go of the hive, when it is closed.
         let of_workers = hive.clone();
@@ -70,6 +70,8 @@ impl Host {
         hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
         hive.supervise_start();
         self.wait_until_up(report).await?;
+        // Only now does the manifest's file stand: a host that could not start with it has changed nothing.
+        hive.commit_later(forgotten);
         for cell in added {
             // Its supervisor may be down, or its name taken by now: it rests, as one that the manifest has no more.
             if self.start_added(&cell).is_err() {
@@ -86,11 +88,17 @@ impl Host {
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(100));
         loop {
             tokio::select! {
-                _ = up.wait_for(|up| *up) => return Ok(()),
+                _ = up.wait_for(|up| *up) => break,
                 _ = ended.wait_for(Option::is_some) => return Err(self.why_not_up()),
                 _ = ticks.tick() => report(self.progress()),
             }
         }
+        // The tree hears of a start a moment before the agent takes its first turn.
+        for cell in hive.directory.all().into_iter().filter(|cell| cell.declared) {
+            let is_through = || (cell.mind.lock().agent.gate() != Gate::Starting || hive.goes_down()).then_some(());
+            cell.changed.wait(is_through).await;
+        }
+        Ok(())
     }
 
     fn progress(&self) -> Progress {
@@ -203,7 +211,8 @@ impl Host {
             let mind = cell.mind.lock();
             match mind.agent.gate() {
                 Gate::Open => Some(Ok(())),
-                Gate::Ended => Some(Err(mind.exit.clone())),
+                // Not before its name is free: whoever is told may use it again.
+                Gate::Ended if mind.let_go => Some(Err(mind.exit.clone())),
                 _ => None,
             }
         };

@@ -32,9 +32,12 @@ mod outside;
 mod plugins;
 mod record;
 mod release;
+mod running;
 mod scan;
 mod scheduler;
 mod seal;
+mod seen;
+mod session;
 mod spawn;
 mod spec_record;
 mod state;
@@ -50,6 +53,10 @@ pub use clock::RealClock;
 pub use error::Error;
 pub use host::Host;
 pub use outside::{AskOptions, SendOptions};
+pub use session::{
+    Cast, Differs, Later, LogEntry, Player, Protocol, Reaction, Rehearsed, SessionSpec, SessionView, Stranger, Told,
+    record_to_json,
+};
 pub use view::{
     AgentDetail, AgentView, Counters, DeadLetterView, EventStream, NextEvent, Setting, Status, SwapReceipt,
     SwappedAgent, TreeView,

@@ -11,17 +11,17 @@ use skep_core::spec::Shutdown;
 use skep_core::supervision::{ChildId, Event};
 use skep_core::turn::Turn;
 use skep_core::{AgentId, AskFailure, DeadReason, Digest, ExitReason, MessageId};
-use skep_engine::{Component, StartReason};
+use skep_engine::StartReason;
 use skep_store::Write;
 
 use crate::answer::End;
 use crate::cell::{Cell, Order};
 use crate::commit::{CommitFailed, Job};
-use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::instance::{make, park, start_failed};
+use crate::running::{Component, Running};
 use crate::seal::{Plan, Release, seal};
-use crate::turn::{Began, Left, Running, enter};
+use crate::turn::{Began, Left, enter};
 
 /// Puts an order into the agent's queue; orders are performed one after the other.
 pub(crate) fn order(hive: &Arc<Hive>, cell: &Arc<Cell>, order: Order) {
@@ -71,20 +71,23 @@ async fn perform_orders(hive: Arc<Hive>, cell: Arc<Cell>) {
 }
 
 async fn start(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId) {
-    let event = match come_up(hive, cell).await {
-        Ok(()) => Event::Started { child },
+    match come_up(hive, cell).await {
+        Ok(why) => {
+            // Before its first turn, in which it may end: to the tree, only what has started can exit.
+            hive.supervise(Event::Started { child });
+            open(hive, cell, why);
+        }
         Err(reason) => {
             cell.set_gate(Gate::Down);
             ended_now(hive, cell, reason.clone());
-            Event::StartFailed { child, reason }
+            hive.supervise(Event::StartFailed { child, reason });
         }
-    };
-    hive.supervise(event);
+    }
     exit_as_wanted(hive, cell);
 }
 
 /// One that was at rest has let go of what it held.
-async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
+async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<&'static str, ExitReason> {
     let was_at_rest = std::mem::take(&mut cell.mind.lock().let_go);
     if was_at_rest {
         crate::boot::hold_again(hive, cell).map_err(|error| ExitReason::StateUnreadable(error.to_string()))?;
@@ -105,7 +108,7 @@ async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
     cell.quiet().await;
     drop(cell.instance.lock().take());
     cell.mind.lock().state.lose();
-    let result = bring_up(hive, cell).await;
+    let result = bring_up(hive, cell).await.map(|why| open(hive, cell, why));
     if let Err(reason) = &result {
         // What failed was not a start that the tree had asked for: to it, the agent has run until now.
         cell.set_gate(Gate::Open);
@@ -115,8 +118,8 @@ async fn renew(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
     result
 }
 
-/// Makes an instance, runs its `start` and opens the gate.
-async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> {
+/// Makes an instance and runs its `start`. What follows is `open`, with the word that this gives.
+async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<&'static str, ExitReason> {
     cell.set_gate(Gate::Starting);
     hive.emit_of(cell, What::AgentStarting);
     cell.quiet().await;
@@ -140,6 +143,12 @@ async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> 
         (mind.exit, mind.degraded, mind.failing, mind.passive) = (None, None, None, false);
     }
     park(hive, cell, instance);
+    Ok(word)
+}
+
+/// Opens the gate. Told before, so that what the agent does comes after it.
+fn open(hive: &Arc<Hive>, cell: &Arc<Cell>, why: &'static str) {
+    hive.emit_of(cell, What::AgentReady { why });
     {
         // One that has ended itself in its start takes no message.
         let mut mind = cell.mind.lock();
@@ -148,10 +157,8 @@ async fn bring_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<(), ExitReason> 
         }
     }
     cell.changed.ring();
-    hive.emit_of(cell, What::AgentReady { why: word });
     catch_up(hive, cell);
     hive.wake(cell);
-    Ok(())
 }
 
 /// An agent that a swap has found starting, or not at all, runs the version of before: it gets a new instance.
@@ -172,7 +179,7 @@ fn start_reason(cell: &Cell) -> StartReason {
 }
 
 /// The version that the state was last written by, if it is another one: the manifest's file has changed.
-fn other_version(cell: &Cell, component: &Component<TurnContext>) -> Option<Digest> {
+fn other_version(cell: &Cell, component: &Component) -> Option<Digest> {
     let mind = cell.mind.lock();
     mind.ran.filter(|ran| cell.is_durable() && mind.started && *ran != component.digest())
 }
@@ -180,7 +187,7 @@ fn other_version(cell: &Cell, component: &Component<TurnContext>) -> Option<Dige
 async fn bring_to_version(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &Component<TurnContext>,
+    component: &Component,
     from: Digest,
 ) -> Result<Running, ExitReason> {
     let upgraded = crate::upgrade::upgrade(hive, cell, component, from).await;

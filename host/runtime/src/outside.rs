@@ -1,8 +1,7 @@
-//! Messages from outside: of the embedding program, an operator or a client. A client's own message id is remembered for
-//! a window, so that what is sent again is handled once and answered alike.
+//! Messages from outside: of the embedding program, an operator or a client. What is remembered of a client's own message
+//! ids is in `seen`.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,17 +25,11 @@ use crate::commit::{CommitFailed, Job};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{SeenEnd, SeenRecord, encode, id_key};
+use crate::seen::{Known, Reply, Seen};
 use crate::targets::{full, reserve_at, wait_at};
-
-/// Ids of clients that are remembered; beyond it the oldest are forgotten before their window ends.
-const SEEN_MAX: usize = 1_000_000;
-/// Bytes of replies that are remembered with them.
-const SEEN_BYTES_MAX: usize = 256 << 20;
 
 /// How long who sends the same message again waits for the first one.
 const STORED_WAIT_MAX: Duration = Duration::from_secs(5);
-
-type Reply = Result<Bytes, AskFailure>;
 
 /// What is rare about a message from outside.
 #[derive(Clone, Debug, Default)]
@@ -81,22 +74,6 @@ pub(crate) struct Outside {
 struct Waiters {
     first: oneshot::Sender<Reply>,
     more: Vec<oneshot::Sender<Reply>>,
-}
-
-#[derive(Default)]
-struct Seen {
-    entries: IdMap<MessageId, SeenEntry>,
-    order: VecDeque<(u64, MessageId)>,
-    bytes: usize,
-}
-
-struct SeenEntry {
-    /// It is as durable as its receiver: who sends it again may be told so.
-    stored: bool,
-    owner: AgentId,
-    time_ns: u64,
-    end: SeenEnd,
-    body: Bytes,
 }
 
 impl Outside {
@@ -151,88 +128,23 @@ impl Outside {
     /// An ask that may come again has ended.
     pub(crate) fn remember(&self, hive: &Hive, ask: MessageId, result: &Reply) {
         let forgotten = self.seen.lock().end(ask, result, hive.clock.wall_ns());
-        delete_seen(hive, forgotten);
+        hive.commit_later(forgotten);
     }
 
     /// A message is as durable as its receiver by now.
     fn stored(&self, id: MessageId) {
-        if let Some(entry) = self.seen.lock().entries.get_mut(&id) {
-            entry.stored = true;
-        }
+        self.seen.lock().stored(id);
         self.changed.ring();
     }
 
     /// What the store remembers of a client's message.
     pub(crate) fn load(&self, id: MessageId, owner: AgentId, record: SeenRecord, body: Bytes) {
-        let entry = SeenEntry { stored: true, owner, time_ns: record.time_ns, end: record.end, body };
-        drop(self.seen.lock().insert(id, entry));
+        self.seen.lock().load(id, owner, record, body);
     }
 
     pub(crate) fn seen_count(&self) -> usize {
-        self.seen.lock().entries.len()
+        self.seen.lock().len()
     }
-}
-
-impl Seen {
-    fn insert(&mut self, id: MessageId, entry: SeenEntry) -> Vec<(AgentId, MessageId)> {
-        self.bytes += entry.body.len();
-        self.order.push_back((entry.time_ns, id));
-        if let Some(before) = self.entries.insert(id, entry) {
-            self.bytes = self.bytes.saturating_sub(before.body.len());
-        }
-        let mut forgotten = Vec::new();
-        while self.entries.len() > SEEN_MAX || self.bytes > SEEN_BYTES_MAX {
-            match self.pop_oldest() {
-                Some(old) => forgotten.push(old),
-                None => break,
-            }
-        }
-        forgotten
-    }
-
-    fn pop_oldest(&mut self) -> Option<(AgentId, MessageId)> {
-        let (time_ns, id) = self.order.pop_front()?;
-        // An id that was seen again since stands further back.
-        if self.entries.get(&id).is_some_and(|entry| entry.time_ns == time_ns) {
-            let entry = self.entries.remove(&id)?;
-            self.bytes = self.bytes.saturating_sub(entry.body.len());
-            return Some((entry.owner, id));
-        }
-        Some((AgentId::OUTSIDE, id))
-    }
-
-    /// The ids that had to make place for it.
-    fn end(&mut self, id: MessageId, result: &Reply, now_ns: u64) -> Vec<(AgentId, MessageId)> {
-        let Some(entry) = self.entries.get(&id) else { return Vec::new() };
-        let body = result.clone().unwrap_or_default();
-        let owner = entry.owner;
-        self.insert(id, SeenEntry { stored: true, owner, time_ns: now_ns, end: SeenEnd::of(result), body })
-    }
-
-    fn remove(&mut self, id: MessageId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.bytes = self.bytes.saturating_sub(entry.body.len());
-        }
-    }
-
-    /// Ids whose window has ended.
-    fn expire(&mut self, before_ns: u64) -> Vec<(AgentId, MessageId)> {
-        let mut expired = Vec::new();
-        while self.order.front().is_some_and(|(time_ns, _)| *time_ns < before_ns) {
-            expired.extend(self.pop_oldest());
-        }
-        expired
-    }
-}
-
-/// What a client's id says about its message.
-enum Known {
-    /// It is new, and noted.
-    New,
-    /// It is on its way, or its reply is still owed.
-    UnderWay,
-    /// It has ended.
-    Ended(Reply),
 }
 
 /// A message on its way into its mailbox. Whoever sends it may be dropped while it waits for room: then it was not taken.
@@ -392,13 +304,9 @@ fn is_stored(cell: &Cell, message: &Message) -> bool {
 
 /// The same message is on its way by another hand: it is acknowledged no earlier than there.
 async fn until_stored(hive: &Arc<Hive>, cell: &Cell, id: MessageId) -> Result<MessageId, Error> {
-    let look = || {
-        let seen = hive.outside.seen.lock();
-        match seen.entries.get(&id) {
-            Some(entry) if entry.stored => Some(true),
-            Some(_) => None,
-            None => Some(false),
-        }
+    let look = || match hive.outside.seen.lock().is_stored(id) {
+        Some(false) => None,
+        stored => Some(stored.is_some()),
     };
     let stored = tokio::time::timeout(STORED_WAIT_MAX, hive.outside.changed.wait(look)).await;
     let fails = || Error::Send { agent: cell.name.to_string(), cause: SendError::Full };
@@ -553,26 +461,9 @@ async fn reserve(hive: &Hive, cell: &Arc<Cell>, message: &Message, weight_bytes:
 fn note(hive: &Arc<Hive>, cell: &Cell, id: MessageId) -> Known {
     let now_ns = hive.clock.wall_ns();
     let window_ns = hive.spec.client_window_ms.saturating_mul(1_000_000);
-    let mut seen = hive.outside.seen.lock();
-    let mut forgotten = seen.expire(now_ns.saturating_sub(window_ns));
-    let known = match seen.entries.get(&id) {
-        Some(entry) => entry.end.result(entry.body.clone()).map_or(Known::UnderWay, Known::Ended),
-        None => {
-            let end = SeenEnd::Taken;
-            let entry = SeenEntry { stored: false, owner: cell.id, time_ns: now_ns, end, body: Bytes::new() };
-            forgotten.append(&mut seen.insert(id, entry));
-            Known::New
-        }
-    };
-    drop(seen);
-    delete_seen(hive, forgotten);
+    let (known, forgotten) = hive.outside.seen.lock().note(id, cell.id, now_ns, window_ns);
+    hive.commit_later(forgotten);
     known
-}
-
-/// Those of nobody have no row.
-fn delete_seen(hive: &Hive, forgotten: Vec<(AgentId, MessageId)>) {
-    let rows = forgotten.into_iter().filter(|(owner, _)| *owner != AgentId::OUTSIDE);
-    hive.commit_later(rows.map(|(owner, id)| Write::Delete { space: Space::Seen, owner, key: id_key(id) }).collect());
 }
 
 /// The message was not taken after all: its id is free again, and whoever has joined it is told.

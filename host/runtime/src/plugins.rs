@@ -17,6 +17,7 @@ use crate::context::TurnContext;
 use crate::error::Error;
 use crate::hive::{Hive, PluginEntry};
 use crate::record::{decode, encode};
+use crate::running::Component;
 
 /// Which version of a plugin runs.
 #[derive(Serialize, Deserialize)]
@@ -54,8 +55,14 @@ pub(crate) fn load(
     if let Some(dir) = data_dir {
         keep_copy(dir, &plugin)?;
     }
-    let component = engine.compile(&plugin)?;
+    let component = compile(engine, &plugin)?;
     Ok(PluginEntry { component, digest: plugin.digest, manifest_digest })
+}
+
+/// Makes a plugin ready to be run.
+pub(crate) fn compile(engine: &Engine<TurnContext>, plugin: &Plugin) -> Result<Component, Error> {
+    let program = engine.program(plugin)?;
+    Component::of(program).map_err(|why| Error::Protocol { path: plugin.path.display().to_string(), why })
 }
 
 fn swapped_to(
@@ -63,15 +70,33 @@ fn swapped_to(
     spec: &PluginSpec,
     manifest_digest: Digest,
 ) -> Result<Option<Digest>, Error> {
-    let Some(store) = store else { return Ok(None) };
-    let value = store.get(Space::Hive, AgentId::OUTSIDE, &[key(&spec.name)])?.pop().flatten();
-    let Some(value) = value else { return Ok(None) };
-    let (record, _) = decode::<PluginRecord>("plugin", &value).map_err(|unreadable| skep_store::Error::Corrupt {
-        place: format!("plugin {}", spec.name),
+    let record = store.map_or(Ok(None), |store| kept(store, &spec.name))?;
+    let record = record.filter(|record| Digest::parse(&record.manifest) == Some(manifest_digest));
+    Ok(record.and_then(|record| Digest::parse(&record.digest)).filter(|digest| *digest != manifest_digest))
+}
+
+fn kept(store: &Arc<dyn Store>, name: &Name) -> Result<Option<PluginRecord>, skep_store::Error> {
+    let value = store.get(Space::Hive, AgentId::OUTSIDE, &[key(name)])?.pop().flatten();
+    let record = value.map(|value| decode::<PluginRecord>("plugin", &value)).transpose();
+    let record = record.map_err(|unreadable| skep_store::Error::Corrupt {
+        place: format!("plugin {name}"),
         detail: unreadable.to_string(),
     })?;
-    let stands = Digest::parse(&record.manifest) == Some(manifest_digest);
-    Ok(Digest::parse(&record.digest).filter(|digest| stands && *digest != manifest_digest))
+    Ok(record.map(|(record, _)| record))
+}
+
+/// The writes that forget the swaps from files that the manifest names no more: it has moved on, so that one of them does
+/// not come back if the manifest goes back to its file.
+pub(crate) fn forget_swaps(hive: &Hive) -> Result<Vec<Write>, Error> {
+    let Some(store) = hive.store() else { return Ok(Vec::new()) };
+    let mut writes = Vec::new();
+    for (name, entry) in hive.plugins.read().iter() {
+        let record = kept(&store, name)?;
+        if record.is_some_and(|record| Digest::parse(&record.manifest) != Some(entry.manifest_digest)) {
+            writes.push(Write::Delete { space: Space::Hive, owner: AgentId::OUTSIDE, key: key(name) });
+        }
+    }
+    Ok(writes)
 }
 
 /// Where the file of a digest is kept.

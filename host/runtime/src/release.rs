@@ -33,12 +33,8 @@ pub(crate) fn release(hive: &Arc<Hive>, cell: &Arc<Cell>, release: Release) {
             }
             Out::End { ask, owed, result, answer } => match answer {
                 Some(answer) => {
-                    if let Err(failure) = &result {
-                        let why = crate::record::failure_word(failure);
-                        hive.emit(&cell.scene_of(release.began), What::AskFailed { why });
-                    }
                     hive.outside.remember(hive, ask, &result);
-                    deliver_answer(hive, owed.asker, ask, answer);
+                    deliver_answer(hive, || cell.scene_of(release.began), owed.asker, ask, answer);
                 }
                 None => end_ask(hive, cell.id, ask, &owed, result),
             },

@@ -202,6 +202,7 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
         hive.commit_later(writes);
     }
     hive.directory.remove(cell.id, rested);
+    hive.alarms.forget_asks(cell.id);
     hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
     if let Some(parent) = cell.parent {
         hive.supervision.child_gone(parent.id);

@@ -10,13 +10,13 @@ use std::time::Duration;
 use skep_core::agent::Gate;
 use skep_core::event::What;
 use skep_core::{Digest, Name};
-use skep_engine::{Component, Plugin};
+use skep_engine::Plugin;
 use tokio::sync::MutexGuard;
 
 use crate::cell::Cell;
-use crate::context::TurnContext;
 use crate::error::Error;
 use crate::hive::{Hive, PluginEntry};
+use crate::running::Component;
 use crate::upgrade::{Upgraded, rehearse, upgrade};
 use crate::view::{SwapReceipt, SwappedAgent};
 
@@ -114,6 +114,10 @@ pub(crate) async fn swap(hive: &Arc<Hive>, name: &str, file: &Path) -> Result<Sw
     let target = find(hive, name)?;
     let under = claim(hive, &target)?;
     let (plugin, component) = prepare(hive, file).await?;
+    if target.cells(hive).iter().any(|cell| !cell.component.lock().is_like(&component)) {
+        let detail = "an agent and a protocol cannot take each other's place".to_owned();
+        return Err(Error::SwapFailed { phase: "prepare", detail });
+    }
     let scene = Default::default();
     hive.emit(&scene, What::SwapPrepared { from: target.from, to: plugin.digest });
     let swapped = change(hive, &target, &under.way, (&plugin, &component)).await;
@@ -177,11 +181,11 @@ fn claim<'a>(hive: &'a Hive, target: &Target) -> Result<Under<'a>, Error> {
 }
 
 /// Reads, checks and compiles the new version; the old one serves meanwhile.
-async fn prepare(hive: &Arc<Hive>, file: &Path) -> Result<(Plugin, Component<TurnContext>), Error> {
+async fn prepare(hive: &Arc<Hive>, file: &Path) -> Result<(Plugin, Component), Error> {
     let (engine, file, data_dir) = (hive.engine.clone(), file.to_path_buf(), hive.data_dir.clone());
     let work = move || -> Result<_, Error> {
         let plugin = engine.load(&file, None)?;
-        let component = engine.compile(&plugin)?;
+        let component = crate::plugins::compile(&engine, &plugin)?;
         if let Some(dir) = data_dir {
             crate::plugins::keep_copy(&dir, &plugin)?;
         }
@@ -197,7 +201,7 @@ async fn change(
     hive: &Arc<Hive>,
     target: &Target,
     under_way: &UnderWay,
-    (plugin, component): (&Plugin, &Component<TurnContext>),
+    (plugin, component): (&Plugin, &Component),
 ) -> Result<(Vec<SwappedAgent>, u64), Failed> {
     let running: Vec<Arc<Cell>> =
         target.cells(hive).into_iter().filter(|cell| cell.mind.lock().agent.gate() == Gate::Open).collect();
@@ -276,7 +280,7 @@ async fn migrate_all(
     hive: &Arc<Hive>,
     under_way: &UnderWay,
     suspended: &[Suspended<'_>],
-    component: &Component<TurnContext>,
+    component: &Component,
 ) -> Result<Vec<Upgraded>, Failed> {
     let mut upgraded: Vec<Upgraded> = Vec::new();
     for one in suspended {
@@ -307,7 +311,7 @@ async fn commit(
     hive: &Arc<Hive>,
     target: &Target,
     plugin: &Plugin,
-    component: &Component<TurnContext>,
+    component: &Component,
     suspended: &[Suspended<'_>],
     mut upgraded: Vec<Upgraded>,
 ) -> Result<Vec<Upgraded>, Failed> {
@@ -339,7 +343,7 @@ async fn commit(
 fn go_on(
     hive: &Arc<Hive>,
     target: &Target,
-    component: &Component<TurnContext>,
+    component: &Component,
     suspended: Vec<Suspended<'_>>,
     upgraded: Vec<Upgraded>,
 ) -> (Vec<SwappedAgent>, u64) {

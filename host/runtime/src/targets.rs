@@ -72,8 +72,10 @@ impl Targets {
         }
         let mut mind = target.cell.mind.lock();
         if !mind.agent.gate().takes_messages() {
+            // It may come back, with its mailbox.
+            mind.agent.mailbox_mut().give_back_ahead(target.ahead, target.ahead_bytes);
             drop(mind);
-            self.forget(to);
+            self.known.remove(&to);
             return Err(SendError::Absent);
         }
         let mailbox = mind.agent.mailbox_mut();
@@ -104,11 +106,6 @@ impl Targets {
                 target.cell.room.ring();
             }
         }
-    }
-
-    fn forget(&mut self, id: AgentId) {
-        // What it had reserved ahead goes with its mailbox.
-        self.known.remove(&id);
     }
 }
 

@@ -12,19 +12,17 @@ use std::time::Duration;
 use skep_core::agent::{AfterFailure, FailureExit, Gate};
 use skep_core::event::What;
 use skep_core::turn::{Effect, Sealed, Turn};
-use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Incarnation, Limit, Origin, TurnId};
-use skep_engine::{Ended, Failure, Instance};
+use skep_core::{AskFailure, BoxedMessage, DeadReason, ExitReason, Incarnation, Limit, Origin, SendError, TurnId};
+use skep_engine::{Ended, Failure, NUMBERS_MAX};
 
 use crate::cell::Cell;
 use crate::commit::Job;
-use crate::context::TurnContext;
 use crate::hive::Hive;
+use crate::running::Running;
 use crate::seal::{Plan, seal};
 
 /// A turn that has taken longer than this when it first has to wait is taken for a spinner: one tick of the epoch.
 const SPINNER_NS: u64 = 1_000_000;
-
-pub(crate) type Running = Box<Instance<TurnContext>>;
 
 /// What is known of a turn from its beginning, and while it runs.
 #[derive(Clone, Copy, Default)]
@@ -112,11 +110,33 @@ async fn revived(hive: Arc<Hive>, cell: Arc<Cell>, began: Began, batch: Vec<Boxe
 }
 
 /// The guest goes over a batch.
-async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, batch: Vec<BoxedMessage>) -> Came {
+async fn over(cell: Arc<Cell>, mut instance: Running, began: Began, mut batch: Vec<BoxedMessage>) -> Came {
+    // A durable agent fails once, and has all its numbers anew with its next instance; another would lose its memory.
+    if !cell.is_durable() {
+        let unnumbered = instance.take_unnumbered(&mut batch);
+        turn_away(&cell, &instance.host().hive, began, unnumbered);
+    }
     instance.host_mut().prepare(began, &batch);
+    let is_empty = batch.is_empty();
     let turn = Turn::over(batch, instance.batch_max() == 1);
+    if is_empty {
+        return Ok((instance, Left::Ended(Ended { turn, outcome: Ok(0), cpu_ticks: 0, yielded: false })));
+    }
     let left = enter(&cell, instance.handle(turn)).await;
     Ok((instance, left))
+}
+
+/// Names come from outside too, and nobody who sends ever new ones is to end an agent: its instance tells no more of them
+/// to its guest, and what brings them is refused.
+fn turn_away(cell: &Arc<Cell>, hive: &Arc<Hive>, began: Began, unnumbered: Vec<BoxedMessage>) {
+    let (limit, value) = (Limit::Numbers, NUMBERS_MAX as u64);
+    for message in unnumbered {
+        let scene = cell.scene_of(Began { origin: Some(Origin::of(&message)), ..began });
+        hive.notice(cell, &scene, What::LimitReached { limit, value });
+        let detail = format!("{limit} = {value} of agent {}", cell.name);
+        let refused = AskFailure::NotSent(SendError::Limit(detail.clone()));
+        crate::dead::bury_of(hive, cell, scene, *message, DeadReason::Failed(detail), refused);
+    }
 }
 
 /// Polls the guest once where it stands; only if it has to wait do the wall clock and a cancellation come into play.
@@ -278,7 +298,7 @@ fn end_running(
     let unwanted = crate::instance::park_by(hive, cell, &mut mind, instance);
     let wakes = mind.agent.wake();
     drop(mind);
-    drop(unwanted);
+    crate::instance::give_up(hive, cell, unwanted);
     wakes
 }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use skep_core::turn::Turn;
 use skep_core::{Digest, MessageId};
-use skep_engine::{Component, StartReason};
+use skep_engine::StartReason;
 use skep_store::Write;
 
 use crate::cell::Cell;
-use crate::context::TurnContext;
 use crate::hive::Hive;
 use crate::instance::make_of;
+use crate::running::{Component, Running};
 use crate::seal::{Plan, Release};
 use crate::state::Snapshot;
-use crate::turn::{Began, Left, Running, enter};
+use crate::turn::{Began, Left, enter};
 
 /// An agent that is ready to go on with another version, once `writes` are committed.
 pub(crate) struct Upgraded {
@@ -37,7 +37,7 @@ impl Upgraded {
 pub(crate) async fn rehearse(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &Component<TurnContext>,
+    component: &Component,
     from: Digest,
 ) -> Result<(), String> {
     let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;
@@ -52,7 +52,7 @@ pub(crate) async fn rehearse(
 pub(crate) async fn upgrade(
     hive: &Arc<Hive>,
     cell: &Arc<Cell>,
-    component: &Component<TurnContext>,
+    component: &Component,
     from: Digest,
 ) -> Result<Upgraded, String> {
     let mut instance = make_of(hive, cell, component).await.map_err(|failure| failure.to_string())?;

@@ -1,6 +1,7 @@
 //! Events as lines of JSON: those of the past, then those to come. Never holds the host up: a reader that falls behind is
 //! told how many it missed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -71,7 +72,8 @@ async fn write(
     lines: mpsc::Sender<String>,
 ) {
     let past: Vec<_> = recent.iter().filter(|event| filter.wants(event)).collect();
-    let mut last = recent.last().map_or(0, |event| event.id);
+    // Events of several threads need not come in the order of their numbers.
+    let mut told: HashSet<u64> = recent.iter().map(|event| event.id).collect();
     for event in past.iter().skip(past.len().saturating_sub(count)) {
         if lines.send(line(event)).await.is_err() {
             return;
@@ -87,10 +89,7 @@ async fn write(
         let text = match next {
             None => return,
             Some(NextEvent::Missed(missed)) => versioned("Missed", Missed { missed }),
-            Some(NextEvent::Event(event)) if event.id > last && filter.wants(&event) => {
-                last = event.id;
-                line(&event)
-            }
+            Some(NextEvent::Event(event)) if !told.remove(&event.id) && filter.wants(&event) => line(&event),
             Some(NextEvent::Event(_)) => continue,
         };
         if lines.send(text).await.is_err() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 35] = [
+pub(crate) const NAMES: [&str; 38] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -36,6 +36,9 @@ pub(crate) const NAMES: [&str; 35] = [
     "swap.prepared",
     "swap.resumed",
     "swap.failed",
+    "session.stepped",
+    "session.ended",
+    "session.corrupt",
     "log",
     "log.suppressed",
     "metric",
@@ -99,9 +102,12 @@ mod tests {
 
     #[test]
     fn the_words_of_a_message_that_was_dropped_are_those_that_are_listed() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/src");
-        let sources = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()));
-        let sources: Vec<String> = sources.map(|source| source.unwrap()).collect();
+        let folders = ["/../runtime/src", "/../runtime/src/session"];
+        let folders = folders.map(|folder| format!("{}{folder}", env!("CARGO_MANIFEST_DIR")));
+        let files =
+            folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+        let sources: Vec<String> =
+            files.filter(|path| path.is_file()).map(|path| std::fs::read_to_string(path).unwrap()).collect();
         let words = sources.iter().flat_map(|source| quoted(source, "What::MessageDropped { reason: \""));
         assert_eq!(words.collect::<BTreeSet<&str>>(), listed("    MessageDropped {"));
     }

@@ -10,6 +10,7 @@ mod messages;
 mod problem;
 mod routes;
 mod server;
+mod sessions;
 pub mod socket;
 pub mod text;
 

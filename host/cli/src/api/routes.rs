@@ -37,7 +37,7 @@ pub(super) struct Shared {
 
 pub(super) type Answer<T> = Result<Json<Versioned<T>>, ApiError>;
 
-fn answer<T>(kind: &str, body: T) -> Answer<T> {
+pub(super) fn answer<T>(kind: &str, body: T) -> Answer<T> {
     Ok(Json(Versioned::new(kind, body)))
 }
 
@@ -59,6 +59,7 @@ impl Api {
             .route("/v1/agents/{agent}/restart", post(restart))
             .route("/v1/agents/{agent}/ask", post(messages::ask))
             .route("/v1/agents/{agent}/send", post(messages::send))
+            .merge(super::sessions::router())
             .route("/v1/tree", get(tree))
             .route("/v1/dead-letters", get(dead_letters))
             .route("/v1/dead-letters/{id}", get(dead_letter).delete(drop_dead_letter))
@@ -186,7 +187,7 @@ async fn wrong_method(uri: Uri) -> Response {
 }
 
 /// Does a change to its end, even if the peer that asked for it goes away meanwhile: a half-done swap helps nobody.
-async fn whole<T: Send + 'static>(
+pub(super) async fn whole<T: Send + 'static>(
     change: impl Future<Output = Result<T, skep_runtime::Error>> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::spawn(change).await {
@@ -198,7 +199,7 @@ async fn whole<T: Send + 'static>(
     }
 }
 
-fn done(what: &str, name: String) -> Answer<Done> {
+pub(super) fn done(what: &str, name: String) -> Answer<Done> {
     answer("Done", Done { done: what.to_owned(), name })
 }
 
@@ -223,7 +224,7 @@ impl FromRequestParts<Api> for Segment {
 }
 
 /// A JSON body, whatever its content type says.
-struct Body<T>(T);
+pub(super) struct Body<T>(pub(super) T);
 
 impl<T: serde::de::DeserializeOwned> FromRequest<Api> for Body<T> {
     type Rejection = ApiError;

@@ -428,3 +428,60 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refusal: Option<String>,
 }
+
+/// `Session`: one run of a protocol.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// Its name.
+    pub name: String,
+    /// What its protocol calls itself.
+    pub protocol: String,
+    /// The protocol's version.
+    pub version: String,
+    /// What it was opened with.
+    pub config: Value,
+    /// The members, in the order that breaks ties.
+    pub members: Vec<skep_core::session::Member>,
+    /// The only randomness.
+    pub seed: u64,
+    /// When it ends at the latest, in milliseconds after it was opened.
+    pub deadline_ms: u64,
+    /// When it was opened.
+    pub opened: String,
+    /// The envelopes so far.
+    pub events: u64,
+    /// How it ended; null while it runs. As `Outcome`.
+    pub outcome: Option<Value>,
+    /// What of the protocol's state observers may see, while it runs.
+    pub view: Value,
+}
+
+/// `Outcome`: the one record of how a session ended. `docs/sessions.md` has its fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Outcome(pub Value);
+
+/// An entry of a session's log. `docs/sessions.md` has its fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionLogEntry(pub skep_runtime::LogEntry);
+
+/// What opens a session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenRequest {
+    /// The session's name.
+    pub name: String,
+    /// Its protocol, by its plugin or by what it calls itself.
+    pub protocol: String,
+    /// The declaration.
+    pub session: skep_runtime::SessionSpec,
+}
+
+/// What calls a session off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// Why.
+    pub why: String,
+}

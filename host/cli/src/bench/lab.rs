@@ -98,6 +98,21 @@ impl Lab {
         Ok((host, store))
     }
 
+    /// As `hive_on_disk`, with more plugins, and without a look into its store.
+    pub(super) async fn hive_with(
+        &self,
+        name_of: &str,
+        agents: Vec<AgentSpec>,
+        plugins: &[(&str, PathBuf)],
+    ) -> Outcome<Host> {
+        let mut spec = self.spec(agents)?;
+        for (plugin, path) in plugins {
+            spec.plugins.push(PluginSpec { name: name(plugin)?, path: path.clone(), digest: None });
+        }
+        let builder = Host::builder().hive(spec).cache_dir(self.cache());
+        Ok(builder.data_dir(self.dir(name_of)?).start().await?)
+    }
+
     fn cache(&self) -> PathBuf {
         self.scratch.path().join("compiled")
     }

@@ -3,7 +3,7 @@
 //! round, where they are measured one right after the other.
 //!
 //! Reading order: `number` (names, units, controls, bars), `trial` (what yields them), `lab` (hives and directories), `control`,
-//! `memory` and `durable` (how each is measured), `idle` (in processes of their own), `report`.
+//! `memory`, `durable` and `session` (how each is measured), `idle` (in processes of their own), `report`.
 
 mod control;
 mod durable;
@@ -13,6 +13,7 @@ mod memory;
 mod number;
 mod place;
 mod report;
+mod session;
 mod trial;
 
 use std::path::PathBuf;

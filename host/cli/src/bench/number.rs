@@ -66,7 +66,7 @@ const fn barred(
 }
 
 /// All of them: each control before what is held against it.
-pub(super) const ALL: [Number; 20] = [
+pub(super) const ALL: [Number; 23] = [
     plain("raw_call", "ns", "bare wasmtime: enter a guest with one message of 64 B"),
     barred("ask", "ns", 4.0, "raw_call", "the program asks an agent and has its 64 B back, one at a time"),
     plain("raw_batch64", "ns", "bare wasmtime: a message in a typed batch of 64"),
@@ -97,6 +97,9 @@ pub(super) const ALL: [Number; 20] = [
         "the program asks a durable agent that writes 200 B, one at a time",
     ),
     plain("swap_pause_us", "us", "an agent does not run while its plugin is swapped and messages flow"),
+    plain("raw_step_us", "us", "bare wasmtime: instantiate a protocol, one step of an auction of 100"),
+    beside("step_us", "us", "raw_step_us", "the same step in the sandbox of protocols, with its fuel and its checks"),
+    plain("session_100_ms", "ms", "a second-price auction of 100 agents, from its opening to its outcome, on the disk"),
     plain("raw_idle_kib", "KiB", "bare wasmtime: an instance after one message"),
     beside("idle_agent_kib", "KiB", "raw_idle_kib", "an agent after one message"),
 ];

@@ -21,15 +21,8 @@ pub(super) fn guest(named: Option<&Path>) -> Outcome<PathBuf> {
     found.canonicalize().map_err(|error| Failure::io(&shown_path(found), &error))
 }
 
-/// Where `make guests` puts components, seen from target/release/skep; beside the binary; and below this folder.
 fn usual_places() -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(beside) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-        places.extend(beside.parent().map(|target| target.join("guests/components").join(GUEST)));
-        places.push(beside.join(GUEST));
-    }
-    places.push(Path::new("target/guests/components").join(GUEST));
-    places
+    crate::guests::folders().into_iter().map(|folder| folder.join(GUEST)).collect()
 }
 
 /// A new directory of the bench's own: below the one that was named, the system's temporary one, or this folder if that

@@ -3,7 +3,7 @@
 
 use super::lab::Lab;
 use super::number::Number;
-use super::{control, durable, idle, memory};
+use super::{control, durable, idle, memory, session};
 use crate::failure::Outcome;
 
 type Sample = fn(&Lab) -> Outcome<Vec<f64>>;
@@ -45,7 +45,7 @@ const fn half(names: &'static [&'static str], sample: Sample) -> Trial {
 }
 
 /// All of them, in the order in which a round makes them.
-pub(super) static ALL: [Trial; 18] = [
+pub(super) static ALL: [Trial; 21] = [
     half(&["raw_idle_kib"], idle::raw_idle_kib),
     half(&["idle_agent_kib"], idle::idle_agent_kib),
     trial(&["raw_call"], control::raw_call),
@@ -64,6 +64,9 @@ pub(super) static ALL: [Trial; 18] = [
     trial(&["fdatasync_us"], control::fdatasync_us),
     trial(&["durable_ask_us"], durable::ask_us),
     trial(&["swap_pause_us"], durable::swap_pause_us),
+    trial(&["raw_step_us"], session::raw_step_us),
+    trial(&["step_us"], session::step_us),
+    trial(&["session_100_ms"], session::session_100_ms),
 ];
 
 #[cfg(test)]

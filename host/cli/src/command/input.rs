@@ -27,6 +27,16 @@ fn read_body(text: &str) -> Outcome<Bytes> {
     }
 }
 
+/// The JSON of a file.
+pub(super) fn json_file(context: &Context, path: std::path::PathBuf) -> Outcome<serde_json::Value> {
+    let what = skep_core::name::shown(&path.to_string_lossy(), 256);
+    let bytes = context.blocking({
+        let what = what.clone();
+        move || read(std::fs::File::open(&path).map_err(|error| Failure::io(&what, &error))?, &what)
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| Failure::usage(format!("{what} is no JSON: {error}")))
+}
+
 /// The channels that there are, for the parser of the command line.
 pub(super) fn channels() -> clap::builder::PossibleValuesParser {
     clap::builder::PossibleValuesParser::new(skep_core::Channel::ALL.map(skep_core::Channel::name))

@@ -79,6 +79,8 @@ fn dispatch(context: &Context, command: Command) -> Outcome<u8> {
         Command::Events(args) => talk(super::events::run(context, args)),
         Command::DeadLetters(args) => talk(super::dead_letters::run(context, args)),
         Command::Swap(args) => talk(super::swap::run(context, args)),
+        Command::Session(sub) => talk(super::session::run(context, sub)),
+        Command::Protocol(sub) => super::protocol::run(context, sub),
         Command::Explain(args) => talk(super::explain::run(context, args)),
         Command::Bench(args) => super::bench::run(context, args),
         Command::Check(args) => super::check::run(context, args),

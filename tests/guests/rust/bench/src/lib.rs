@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | `noop` | any | nothing | empty |
 //! | `echo` | any | nothing | the body |
+//! | `call-for-bids` | any | nothing | `{"bid":10}`: a member of auctions |
 //! | `sink` | any | counts it | none |
 //! | `await` | `{"count": N}` | nothing | the count, once N are counted in all; counting starts anew then |
 //! | `flood` | `{"to", "count", "size" or "text", "kind"?: "sink", "chunk"?: 256}` | sends `count` bodies of `size` bytes, or of this text, `chunk` in a turn | how many were sent, once all are |

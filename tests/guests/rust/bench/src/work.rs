@@ -17,6 +17,7 @@ enum Kind {
     Unknown,
     Noop,
     Echo,
+    Bid,
     Sink,
     Await,
     Flood,
@@ -30,9 +31,10 @@ enum Kind {
     Trap,
 }
 
-const KINDS: [(&str, Kind); 14] = [
+const KINDS: [(&str, Kind); 15] = [
     ("noop", Kind::Noop),
     ("echo", Kind::Echo),
+    ("call-for-bids", Kind::Bid),
     ("sink", Kind::Sink),
     ("await", Kind::Await),
     ("flood", Kind::Flood),
@@ -117,6 +119,7 @@ impl Bench {
         let asker = message.flags.contains(MessageFlags::ASK).then_some(message.id);
         match kind {
             Kind::Echo => answer(asker, &message.body),
+            Kind::Bid => answer(asker, br#"{"bid":10}"#),
             Kind::Await => {
                 self.waiting = asker.zip(Some(read::<Await>(&message.body)?.count));
                 self.settle();

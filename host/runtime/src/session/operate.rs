@@ -1,0 +1,219 @@
+//! Sessions as an operator or an embedder handles them: opened, looked at, also after they have ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use skep_core::session::Record;
+use skep_core::spec::{AgentSpec, Budget, Durability, Grants, Restart};
+use skep_core::{AgentId, Bytes, Channel, Name};
+use skep_store::{Space, Store};
+
+use super::course::LogEntry;
+use super::declaration::SessionSpec;
+use super::kept::{self, BooksRecord, OpenedRecord, SessionView};
+use super::mail;
+use super::rules::Rules;
+use crate::error::Error;
+use crate::hive::Hive;
+use crate::host::Host;
+use crate::outside::AskOptions;
+
+/// How long a session that runs may take to say how it is.
+const VIEW_TIME_MAX: Duration = Duration::from_secs(5);
+/// Beside one ask and one monitor for each member.
+const HANDLES_SPARE: u32 = 1_000;
+/// The log is read in pages of this size.
+const PAGE_BYTES_MAX: usize = 1 << 20;
+
+impl Host {
+    /// Opens a session of a protocol, which is named by its plugin or by what it calls itself. Returns when its first step
+    /// stands. With a data directory it is as durable as that.
+    ///
+    /// # Errors
+    /// No such protocol, a name that is or was a session's or an agent's, or a declaration that the protocol refuses.
+    pub async fn open_session(&self, name: &str, protocol: &str, spec: &SessionSpec) -> Result<(), Error> {
+        let hive = self.hive();
+        let session = name;
+        let name = Name::new(name).map_err(|bad| Error::Session(bad.to_string()))?;
+        let (plugin, _) = protocol_of(hive, protocol)?;
+        if hive.directory.at_rest(&name).is_some() {
+            return Err(Error::AlreadyPresent(name));
+        }
+        let members = u32::try_from(spec.members.len()).unwrap_or(u32::MAX);
+        let budget =
+            Budget { handles_max: members.saturating_mul(2).saturating_add(HANDLES_SPARE), ..Budget::default() };
+        let grants = Grants {
+            channels: vec![Channel::Coordination],
+            send_to: spec.members.iter().map(|member| member.id.clone()).collect(),
+            ..Grants::default()
+        };
+        let durability = if hive.committer.is_some() { Durability::Full } else { Durability::None };
+        let agent = AgentSpec {
+            config_json: spec.to_json(),
+            durability,
+            restart: Restart::Transient,
+            grants,
+            budget,
+            ..AgentSpec::new(name, plugin)
+        };
+        match self.spawn(None, agent).await {
+            // It may have ended in its first step.
+            Err(error @ Error::StartFailed { .. }) => self.kept_record(session)?.map(drop).ok_or(error),
+            opened => opened.map(drop),
+        }
+    }
+
+    /// Waits for a session to end, and gives its one record.
+    ///
+    /// # Errors
+    /// No such session, or it did not end in this time.
+    pub async fn outcome(&self, session: &str, options: AskOptions) -> Result<Record, Error> {
+        if let Some(record) = self.kept_record(session)? {
+            return Ok(record);
+        }
+        match self.ask(session, mail::OUTCOME, Bytes::from_static(b"null"), options).await {
+            Ok(record) => kept::record_from_json(&record).map_err(Error::Session),
+            // It may have ended between the two.
+            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
+                self.kept_record(session)?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Calls a session off; how it ends is its protocol's decision.
+    ///
+    /// # Errors
+    /// No such session.
+    pub async fn cancel_session(&self, session: &str, why: &str, options: AskOptions) -> Result<(), Error> {
+        let body = Bytes::copy_from_slice(why.as_bytes());
+        self.ask(session, mail::CANCEL, body, options).await.map(drop)
+    }
+
+    /// How a session is, or was.
+    ///
+    /// # Errors
+    /// No such session.
+    pub async fn session(&self, session: &str) -> Result<SessionView, Error> {
+        let options = AskOptions { timeout: VIEW_TIME_MAX, ..AskOptions::default() };
+        match self.ask(session, mail::VIEW, Bytes::from_static(b"null"), options).await {
+            Ok(view) => kept::from_bytes("view", &view).map_err(Error::Session),
+            Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
+                self.kept_view(session)?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of sessions, those that run and those that are kept, after a name; at most so many.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn sessions(&self, after: Option<&str>, count_max: usize) -> Result<Vec<String>, Error> {
+        let hive = self.hive();
+        let running = hive.directory.all().into_iter().filter(|cell| cell.component.lock().protocol().is_some());
+        let after = after.unwrap_or_default();
+        let names = running.map(|cell| cell.name.clone()).filter(|name| name.as_str() > after);
+        let mut found: Vec<Name> = names.collect();
+        let mut last = after.to_owned();
+        // Most of those at rest may be agents: they are passed over.
+        while found.len() < count_max {
+            let rested = hive.directory.rested_after(&last, count_max);
+            let Some((name, _)) = rested.last() else { break };
+            last = name.to_string();
+            for (name, _) in rested {
+                if self.kept_opened(name.as_str())?.is_some() {
+                    found.push(name);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(count_max);
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    /// The log of a session that is kept on disk, from an envelope on; at most so many entries.
+    ///
+    /// # Errors
+    /// No such session, or the store cannot be read.
+    pub fn session_log(&self, session: &str, from_seq: u64, count_max: usize) -> Result<Vec<LogEntry>, Error> {
+        let Some((store, id)) = self.kept(session) else { return Err(no_session(session)) };
+        let mut after = from_seq.checked_sub(1).map(kept::log_key);
+        let mut entries = Vec::new();
+        loop {
+            let page = store.scan(Space::State, id, kept::LOG, after.as_deref(), PAGE_BYTES_MAX)?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            for entry in page.entries {
+                if entries.len() >= count_max {
+                    return Ok(entries);
+                }
+                entries.push(kept::from_bytes("log", &entry.value).map_err(Error::Session)?);
+            }
+            if !page.more || after.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// Where the store has a session, whether it runs or is at rest.
+    fn kept(&self, session: &str) -> Option<(Arc<dyn Store>, AgentId)> {
+        let hive = self.hive();
+        let name = Name::new(session).ok()?;
+        let id = hive.directory.resolve(&name).or_else(|| hive.directory.at_rest(&name))?;
+        Some((hive.store()?, id))
+    }
+
+    fn kept_opened(&self, session: &str) -> Result<Option<OpenedRecord>, Error> {
+        self.kept_value(session, kept::OPENED, "opening")
+    }
+
+    fn kept_value<T: serde::de::DeserializeOwned>(
+        &self,
+        session: &str,
+        key: &'static [u8],
+        what: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some((store, id)) = self.kept(session) else { return Ok(None) };
+        let value = store.get(Space::State, id, &[Bytes::from_static(key)])?.pop().flatten();
+        value.map(|value| kept::from_bytes(what, &value).map_err(Error::Session)).transpose()
+    }
+
+    fn kept_record(&self, session: &str) -> Result<Option<Record>, Error> {
+        let books: Option<BooksRecord> = match self.kept_opened(session)? {
+            Some(_) => self.kept_value(session, kept::BOOKS, "books")?,
+            None => None,
+        };
+        Ok(books.and_then(|record| record.books.record().cloned()))
+    }
+
+    fn kept_view(&self, session: &str) -> Result<Option<SessionView>, Error> {
+        let Some(opened) = self.kept_opened(session)? else { return Ok(None) };
+        let books: Option<BooksRecord> = self.kept_value(session, kept::BOOKS, "books")?;
+        let books = books.unwrap_or_default().books;
+        Ok(Some(SessionView {
+            name: session.to_owned(),
+            protocol: opened.protocol,
+            version: opened.version,
+            info: opened.info,
+            opened_ns: opened.opened_ns,
+            events: books.events(),
+            record: books.record().cloned(),
+            view: Value::Null,
+        }))
+    }
+}
+
+fn no_session(text: &str) -> Error {
+    Error::NoAgent { agent: skep_core::name::shown(text, 128), similar: None }
+}
+
+/// By the name of its plugin, or by its own.
+fn protocol_of(hive: &Hive, text: &str) -> Result<(Name, Rules), Error> {
+    let plugins = hive.plugins.read();
+    let protocols = plugins.iter().filter_map(|(name, entry)| Some((name, entry.component.protocol()?)));
+    let mut named = protocols.filter(|(name, rules)| name.as_str() == text || rules.protocol.manifest().name == text);
+    let found = named.next().map(|(name, rules)| (name.clone(), rules.clone()));
+    found.ok_or_else(|| Error::NoProtocol(skep_core::name::shown(text, 128)))
+}
