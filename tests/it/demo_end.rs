@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 
 /// Files of a folder that is indexed: enough that half of them are still to come when the plugin is swapped.
 const FILES: usize = 64;
+/// So many that a demo is far from its end when it is told to end, however late that is.
+const MANY_FILES: usize = 10_000;
 
 struct Place {
     dir: TempDir,
@@ -26,8 +28,12 @@ impl Place {
         for folder in ["indexed", "temporary"] {
             std::fs::create_dir(place.at(folder)).expect("a folder");
         }
-        (0..FILES).for_each(|at| std::fs::write(place.at(&format!("indexed/{at}")), "some words\n").expect("a file"));
+        place.fill(FILES);
         place
+    }
+
+    fn fill(&self, files: usize) {
+        (0..files).for_each(|at| std::fs::write(self.at(&format!("indexed/{at}")), "some words\n").expect("a file"));
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -113,6 +119,7 @@ async fn the_host_of_a_demo_that_is_killed_ends_with_it() {
 async fn a_demo_that_is_told_to_end_leaves_nothing() {
     for (name, code) in [("-HUP", 129), ("-INT", 130), ("-TERM", 143)] {
         let place = Place::new();
+        place.fill(MANY_FILES);
         let mut demo = place.demo(&[]).spawn().expect("a process");
         has_host(&mut demo).await;
         signal(demo.id().expect("a process"), name);
