@@ -7,7 +7,7 @@ use skep_runtime::{AskOptions, Host, Protocol, SessionSpec};
 use skep_tests::guests::component;
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
-use skep_tests::puppet::{came, told};
+use skep_tests::puppet::{ask, came, told};
 
 const AUCTION: &str = "auction-sealed-bid";
 
@@ -206,6 +206,21 @@ async fn a_protocol_over_its_budget_fails_its_session_alone() {
     }
     host.open_session("s", AUCTION, &auction("first", &["a", "b", "c"])).await.expect("a session");
     assert_eq!(outcome(&host, "s").await.outcome.code, "sold");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_a_session_that_its_protocol_cannot_bear_is_refused_and_changes_nothing() {
+    let host = market(Durability::Full).plugin("rogue").run().await;
+    let spec = json!({"config": {"fault": "hide"}, "members": [{"id": "a"}], "deadline_ms": 600_000});
+    let spec: SessionSpec = serde_json::from_value(spec).expect("a declaration");
+    host.open_session("s", "rogue", &spec).await.expect("a session");
+    // More often than failures make a crash loop.
+    for _ in 0..10 {
+        let refused = ask(&host, "s", "view", json!(null)).await.expect_err("a refusal");
+        assert_eq!(refused.code(), "E_REFUSED", "{refused}");
+    }
+    assert_eq!(host.inspect("s").expect("a session").turns_failed, 0);
+    host.cancel_session("s", "enough", AskOptions::default()).await.expect("it goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -124,7 +124,7 @@ fn manifest_text(components: &Path, agents: u32, trap_on: Option<&str>) -> Strin
 fn found(named: Option<&Path>) -> Outcome<PathBuf> {
     let places: Vec<PathBuf> = match named {
         Some(named) => vec![named.to_owned()],
-        None => usual_places(),
+        None => crate::guests::folders(),
     };
     let whole = |folder: &&PathBuf| NEEDED.iter().all(|name| folder.join(name).is_file());
     let folder = places.iter().find(whole).ok_or_else(|| {
@@ -132,17 +132,6 @@ fn found(named: Option<&Path>) -> Outcome<PathBuf> {
         Failure::new("E_DEMO_COMPONENTS", format!("{} are not in {}", NEEDED.join(", "), places.join(" or ")))
     })?;
     folder.canonicalize().map_err(|error| Failure::io(&shown_path(folder), &error))
-}
-
-/// Where `make guests` puts components, seen from target/release/skep; beside the binary; and below this folder.
-fn usual_places() -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    if let Some(beside) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-        places.extend(beside.parent().map(|target| target.join("guests/components")));
-        places.push(beside.to_owned());
-    }
-    places.push(PathBuf::from("target/guests/components"));
-    places
 }
 
 #[cfg(test)]

@@ -197,11 +197,6 @@ impl Session {
         Self { info, limits, schemas, books, waiting: VecDeque::new(), follow: VecDeque::new(), orders: Vec::new() }
     }
 
-    /// What it was opened with.
-    pub fn info(&self) -> &Info {
-        &self.info
-    }
-
     /// What is to be kept of it.
     pub fn books(&self) -> &Books {
         &self.books

@@ -130,9 +130,4 @@ impl Manifest {
             None => Ok(()),
         }
     }
-
-    /// The schema of an answer.
-    pub fn ask_schema(&self, name: &str) -> Option<&str> {
-        self.ask_schemas.iter().find(|(known, _)| known == name).map(|(_, schema)| schema.as_str())
-    }
 }

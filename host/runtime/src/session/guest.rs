@@ -285,10 +285,11 @@ impl SessionGuest {
                     Ok(())
                 }
             },
-            mail::VIEW => {
-                let view = self.view().await?;
-                self.reply(message.id, &view)
-            }
+            mail::VIEW => match self.view().await {
+                Ok(view) => self.reply(message.id, &view),
+                // Whoever looks cannot bring a session down, whatever its protocol makes of the question.
+                Err(why) => Ok(self.turn()?.refuse(index, Refusal::Failed(shown(&why, WHY_CHARS_MAX)))?),
+            },
             mail::CANCEL if may_cancel => {
                 let why = String::from_utf8_lossy(&message.body).into_owned();
                 let at_ms = running.at_ms(message.accepted_ns);
@@ -312,10 +313,9 @@ impl SessionGuest {
         sender == AgentId::OUTSIDE || self.host.cell.parent.is_some_and(|parent| parent.id == sender)
     }
 
-    async fn view(&mut self) -> Result<SessionView, Failure> {
-        let Some(running) = &self.running else { return Err(unusable("it is not there".to_owned())) };
-        let view = self.rules.protocol.view(&running.course.state).await;
-        let view = view.map_err(|misstep| unusable(misstep.to_string()))?;
+    async fn view(&self) -> Result<SessionView, String> {
+        let running = self.running.as_ref().ok_or("it is not there")?;
+        let view = self.rules.protocol.view(&running.course.state).await.map_err(|misstep| misstep.to_string())?;
         Ok(SessionView {
             name: running.opened.info.session.clone(),
             protocol: running.opened.protocol.clone(),

@@ -23,6 +23,8 @@ enum Fault {
     Reject,
     /// Never decides.
     Idle,
+    /// Never decides, and traps when it is looked at.
+    Hide,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,7 @@ struct State {
     text: String,
 }
 
+const HIDDEN: &str = "hidden";
 const ANY: &str = "true";
 const EFFECTS_MAX: u32 = 10;
 const STATE_BYTES_MAX: u32 = 1_000;
@@ -71,11 +74,15 @@ impl Protocol for Rogue {
             Fault::Outcome => step.end(EndKind::Decided, "done", &"no number", Vec::new()),
             Fault::Reject => return Err(Reject::Bug("as told".to_owned())),
             Fault::Idle => {}
+            Fault::Hide => state.text = HIDDEN.to_owned(),
         }
         Ok(())
     }
 
-    fn view(_: &State) -> Value {
+    fn view(state: &State) -> Value {
+        if state.text == HIDDEN {
+            std::process::abort();
+        }
         json!(null)
     }
 }
