@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::clock::RealClock;
+use crate::cluster::ClusterOptions;
 use crate::commit::Committer;
 use crate::context::TurnContext;
 use crate::dead::Dead;
@@ -77,6 +78,7 @@ pub struct Builder {
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     origins: HashMap<&'static str, String>,
+    cluster: Option<ClusterOptions>,
     report: Report,
 }
 
@@ -95,6 +97,7 @@ impl Default for Builder {
             store: None,
             clock: None,
             origins: HashMap::new(),
+            cluster: None,
             report: Arc::new(|_| {}),
         }
     }
@@ -166,6 +169,14 @@ impl Builder {
     /// caller knows.
     pub fn origin(mut self, setting: &'static str, origin: impl Into<String>) -> Self {
         self.origins.insert(setting, origin.into());
+        self
+    }
+
+    /// Makes this host one of many, which find each other at a NATS server. The default is a host that is alone.
+    ///
+    /// While the server is away everything on this host goes on, and what is for other hosts waits.
+    pub fn cluster(mut self, options: ClusterOptions) -> Self {
+        self.cluster = Some(options);
         self
     }
 

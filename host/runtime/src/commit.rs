@@ -93,8 +93,15 @@ pub(crate) type Released = (Done, Result<(), CommitFailed>);
 /// See the module.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
     next_row: AtomicU64,
+}
+
+/// The two threads, as long as nobody has waited for their ends.
+#[derive(Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    releaser: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -107,6 +114,8 @@ struct Shared {
     releasable: Condvar,
     releaser: Mutex<()>,
     stopped: AtomicBool,
+    /// The writer's thread has ended after that, so that the releaser's may.
+    written: AtomicBool,
     /// The last commit has failed: the next ones are the writer's, which pauses before them.
     failing: AtomicBool,
     pausing: Mutex<()>,
@@ -126,6 +135,7 @@ impl Committer {
             releasable: Condvar::new(),
             releaser: Mutex::new(()),
             stopped: AtomicBool::new(false),
+            written: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             pausing: Mutex::new(()),
             resumed: Condvar::new(),
@@ -136,7 +146,9 @@ impl Committer {
             let shared = shared.clone();
             std::thread::Builder::new().name(name.to_owned()).spawn(move || body(&shared))
         };
-        let threads = vec![spawn("skep-commit", Shared::write_loop)?, spawn("skep-release", Shared::release_loop)?];
+        let writer = Some(spawn("skep-commit", Shared::write_loop)?);
+        let releaser = Some(spawn("skep-release", Shared::release_loop)?);
+        let threads = Threads { writer, releaser };
         Ok(Self { shared, threads: Mutex::new(threads), next_row: AtomicU64::new(next_row) })
     }
 
@@ -223,23 +235,23 @@ impl Committer {
         }
         self.shared.filled.notify_all();
         self.shared.resumed.notify_all();
-        let mut threads = std::mem::take(&mut *self.threads.lock()).into_iter();
-        // The releaser ends after the writer, so that nothing that was committed is kept back.
-        if let Some(writer) = threads.next() {
-            let _ = writer.join();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        // The last owner may be one of the two itself, which cannot wait for its own end.
+        let me = std::thread::current().id();
+        let ended = |thread: JoinHandle<()>| (thread.thread().id() != me).then(|| thread.join());
+        threads.writer.and_then(ended);
+        {
+            // The releaser ends after the writer, so that nothing that was committed is kept back.
+            let _released = self.shared.released.lock();
+            self.shared.written.store(true, Ordering::SeqCst);
         }
         self.shared.releasable.notify_all();
-        if let Some(releaser) = threads.next() {
-            let _ = releaser.join();
-        }
+        threads.releaser.and_then(ended);
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        // The last owner may be one of the two threads itself, which cannot wait for its own end, and may be at a commit.
-        let me = std::thread::current().id();
-        self.threads.lock().retain(|thread| thread.thread().id() != me);
         self.join();
         self.shared.close();
     }
@@ -282,11 +294,11 @@ impl Shared {
         loop {
             let mut released = self.released.lock();
             while released.is_empty() {
-                // The writer has ended before: what is not here now never comes.
-                if self.is_stopped() && self.queue.lock().jobs.is_empty() {
+                // What is not here then never comes. What a release has queued since is for who stops the host.
+                if self.written.load(Ordering::SeqCst) {
                     return;
                 }
-                self.releasable.wait_for(&mut released, Duration::from_millis(100));
+                self.releasable.wait(&mut released);
             }
             drop(released);
             self.release_all();
@@ -412,4 +424,42 @@ impl Shared {
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     shown(text.unwrap_or("without a word"), PANIC_CHARS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use skep_store::MemoryStore;
+
+    use super::*;
+
+    /// The committer and what its threads share are held by nobody else.
+    const OWNERS_WITHOUT_WRITER: usize = 2;
+
+    #[test]
+    fn what_a_release_queues_after_the_writer_has_ended_keeps_the_stop_from_nothing() {
+        let committer = Arc::new(Committer::new(Arc::new(MemoryStore::new()), 1).expect("threads"));
+        let (is_at_it, at_it) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let later = Arc::downgrade(&committer);
+        let done = Box::new(move |_| {
+            let _ = is_at_it.send(());
+            let _ = gone.recv();
+            later.upgrade().expect("a committer").submit_later(vec![]);
+        });
+        committer.submit(Job { writes: vec![], sync: Sync::Process, void: None, done }, false);
+        at_it.recv().expect("a release");
+        let (has_stopped, stopped) = mpsc::channel();
+        let stopping = committer.clone();
+        std::thread::spawn(move || {
+            stopping.stop();
+            let _ = has_stopped.send(());
+        });
+        while Arc::strong_count(&committer.shared) > OWNERS_WITHOUT_WRITER {
+            std::thread::yield_now();
+        }
+        go.send(()).expect("a release that waits");
+        stopped.recv_timeout(Duration::from_secs(20)).expect("the stop's end");
+    }
 }

@@ -17,6 +17,7 @@ use skep_core::{AgentId, Bytes, ExitReason, MessageId};
 
 use crate::builder::{Builder, Progress};
 use crate::cell::{Cell, Order};
+use crate::cluster::NodeView;
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::outside::{AskOptions, SendOptions};
@@ -345,6 +346,11 @@ impl Host {
     /// The store cannot read them.
     pub fn resting(&self, after: &str, count_max: usize) -> Result<Vec<AgentView>, Error> {
         crate::inspect::resting(self.hive(), after, count_max)
+    }
+
+    /// The hosts of the hive as this one sees them, itself first, then by name. None of a host that is alone.
+    pub fn nodes(&self) -> Vec<NodeView> {
+        Vec::new()
     }
 
     /// The tree of supervisors.

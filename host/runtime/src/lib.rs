@@ -15,6 +15,7 @@ mod builder;
 mod call;
 mod cell;
 mod clock;
+mod cluster;
 mod commit;
 mod context;
 mod dead;
@@ -50,6 +51,7 @@ mod view;
 
 pub use builder::{Builder, PluginInfo, Progress, check_plugin};
 pub use clock::RealClock;
+pub use cluster::{ClusterOptions, NatsServer, NodeState, NodeView, OutboxView};
 pub use error::Error;
 pub use host::Host;
 pub use outside::{AskOptions, SendOptions};
