@@ -32,14 +32,18 @@ impl Managed {
     /// Starts a server that keeps everything in `dir`, on the port of its last run there if that is still free. Blocks
     /// until it accepts connections, at most 10 s.
     pub fn start(dir: &Path) -> Result<Self, Error> {
-        let program = program()?;
+        Self::start_program(&program()?, dir)
+    }
+
+    /// As [`Managed::start`], with a program that the caller has found.
+    pub fn start_program(program: &Path, dir: &Path) -> Result<Self, Error> {
         let failed = |why: String| Error::NatsServerStart { dir: dir.display().to_string(), why };
         fs::create_dir_all(dir).map_err(|error| failed(error.to_string()))?;
         let dir = fs::canonicalize(dir).map_err(|error| failed(error.to_string()))?;
         match remembered_port(&dir) {
             // Another process may take the port between the look and the start.
-            Some(port) => Self::start_on(&program, &dir, port).or_else(|_| Self::start_on(&program, &dir, -1)),
-            None => Self::start_on(&program, &dir, -1),
+            Some(port) => Self::start_on(program, &dir, port).or_else(|_| Self::start_on(program, &dir, -1)),
+            None => Self::start_on(program, &dir, -1),
         }
         .map_err(|error| failed(error.to_string()))
     }
