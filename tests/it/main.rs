@@ -12,6 +12,7 @@ mod asks;
 mod basics;
 mod budget;
 mod calls;
+mod cluster;
 mod commands;
 mod delivery;
 mod demo_end;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use skep_core::spec::{AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec, Strategy, SupervisorSpec};
 use skep_core::{Channel, Name};
-use skep_runtime::{Builder, Host};
+use skep_runtime::{Builder, ClusterOptions, Host};
 use tempfile::TempDir;
 
 use crate::guests::component;
+use crate::nats::NatsServer;
 
 /// Log lines and own events that an agent may write in a second, unless a test says otherwise: the kit waits for them.
 const LINES_PER_S_MAX: u32 = 1_000_000;
@@ -26,11 +27,13 @@ pub struct Draft {
     pub spec: HiveSpec,
     /// See [`Draft::with_instances_kept`].
     keeps_instances: bool,
+    /// See [`Draft::on_host`].
+    cluster: Option<ClusterOptions>,
 }
 
 impl Default for Draft {
     fn default() -> Self {
-        Self { spec: HiveSpec::new(name("test")), keeps_instances: false }
+        Self { spec: HiveSpec::new(name("test")), keeps_instances: false, cluster: None }
     }
 }
 
@@ -110,13 +113,23 @@ impl Draft {
         self
     }
 
+    /// It is one host of many, which find each other at this server.
+    pub fn on_host(mut self, host: &str, nats: &NatsServer) -> Self {
+        self.cluster = Some(ClusterOptions { host: name(host), nats: skep_runtime::NatsServer::Url(nats.url()) });
+        self
+    }
+
     /// A builder for it.
     pub fn builder(&self) -> Builder {
-        Host::builder()
+        let builder = Host::builder()
             .hive(self.spec.clone())
             .cache_dir(cache_dir())
             .telemetry(telemetry())
-            .drop_instances(drops() && !self.keeps_instances)
+            .drop_instances(drops() && !self.keeps_instances);
+        match &self.cluster {
+            Some(options) => builder.cluster(options.clone()),
+            None => builder,
+        }
     }
 
     /// Starts it without a data directory.
@@ -168,14 +181,32 @@ impl Nest {
         self.again_as(|draft| draft).await
     }
 
-    /// As `again`, with a changed hive.
-    pub async fn again_as(self, change: impl FnOnce(Draft) -> Draft) -> Self {
+    /// Stops the host in good order; its data stays.
+    pub async fn stopped(self) -> Rest {
         let Self { host, dir, draft } = self;
         host.shutdown().await;
-        drop(host);
-        let draft = change(draft);
+        Rest { dir, draft }
+    }
+
+    /// As `again`, with a changed hive.
+    pub async fn again_as(self, change: impl FnOnce(Draft) -> Draft) -> Self {
+        let Rest { dir, draft } = self.stopped().await;
+        Rest { dir, draft: change(draft) }.started().await
+    }
+}
+
+/// A data directory whose host is down.
+pub struct Rest {
+    dir: TempDir,
+    draft: Draft,
+}
+
+impl Rest {
+    /// Starts the host again.
+    pub async fn started(self) -> Nest {
+        let Self { dir, draft } = self;
         let host = draft.start_in(dir.path()).await;
-        Self { host, dir, draft }
+        Nest { host, dir, draft }
     }
 }
 

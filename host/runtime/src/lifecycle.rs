@@ -90,6 +90,7 @@ async fn start(hive: &Arc<Hive>, cell: &Arc<Cell>, child: ChildId) {
 async fn come_up(hive: &Arc<Hive>, cell: &Arc<Cell>) -> Result<&'static str, ExitReason> {
     let was_at_rest = std::mem::take(&mut cell.mind.lock().let_go);
     if was_at_rest {
+        hive.hold_name(cell);
         crate::boot::hold_again(hive, cell).map_err(|error| ExitReason::StateUnreadable(error.to_string()))?;
     }
     bring_up(hive, cell).await
@@ -522,6 +523,7 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
         end.tell(hive, cell);
     }
     hive.alarms.remove_agent(cell.id);
+    hive.free_name(cell);
     skep_bus::Bus::remove(&hive.bus, cell.id);
     if gone {
         crate::spawn::gone(hive, cell);

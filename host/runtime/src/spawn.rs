@@ -38,9 +38,7 @@ pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Orig
     let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, above, component);
     let cell = Arc::new(cell);
     hive.directory.insert(cell.clone());
-    if let Some(cluster) = hive.cluster.get() {
-        cluster.hold(&cell.name);
-    }
+    hive.hold_name(&cell);
     drop(plugins);
     if let Some(parent) = origin.parent {
         hive.supervision.child_added(parent.id);
@@ -141,9 +139,7 @@ pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
 /// Its entry goes, here and for the other hosts.
 fn remove(hive: &Hive, id: AgentId, rested: Option<Rested>) -> Option<Arc<Cell>> {
     let cell = hive.directory.remove(id, rested)?;
-    if let Some(cluster) = hive.cluster.get() {
-        cluster.free(&cell.name);
-    }
+    hive.free_name(&cell);
     Some(cell)
 }
 

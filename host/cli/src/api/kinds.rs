@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_words_of_a_message_that_was_dropped_are_those_that_are_listed() {
-        let folders = ["/../runtime/src", "/../runtime/src/session"];
+        let folders = ["/../runtime/src", "/../runtime/src/cluster", "/../runtime/src/session"];
         let folders = folders.map(|folder| format!("{}{folder}", env!("CARGO_MANIFEST_DIR")));
         let files =
             folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
@@ -125,7 +125,7 @@ mod tests {
         for known in ["agent.", "agent", "swap.failed", "log", ""] {
             assert!(check(known).is_ok(), "{known}");
         }
-        for (slip, meant) in [("agnt", "agent"), ("swap.faild", "swap.failed"), ("deadletter", "ask, commit")] {
+        for (slip, meant) in [("agnt", "agent"), ("swap.faild", "swap.failed"), ("deadletter", "ask, bus, commit")] {
             let error = check(slip).unwrap_err();
             assert!(error.0.help.as_ref().is_some_and(|help| help.contains(meant)), "{:?}", error.0);
         }

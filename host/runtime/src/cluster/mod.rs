@@ -31,6 +31,7 @@ pub(crate) use self::link::Link;
 use self::peers::Peers;
 pub(crate) use self::remote::{Remote, Remotes};
 pub use self::view::{ClusterOptions, NatsServer, NodeState, NodeView, OutboxView};
+use crate::cell::Cell;
 use crate::error::Error;
 use crate::hive::Hive;
 
@@ -206,15 +207,6 @@ impl Cluster {
         links.values().filter(|link| host.is_none_or(|host| link.host == *host)).cloned().collect()
     }
 
-    /// An agent of this host can be addressed from others from now on.
-    pub(crate) fn hold(&self, name: &Name) {
-        self.nats.hold(name.clone());
-    }
-
-    pub(crate) fn free(&self, name: &Name) {
-        self.nats.free(name);
-    }
-
     /// Gives the lease up: the others need not wait for its end.
     pub(crate) async fn close(&self) {
         self.nats.close().await;
@@ -264,6 +256,20 @@ impl Hive {
     /// Whether a number is that of an agent of another host.
     pub(crate) fn is_remote(&self, id: AgentId) -> bool {
         self.cluster.get().is_some() && self.directory.remotes.has(id)
+    }
+
+    /// An agent of this host can be addressed from others from now on.
+    pub(crate) fn hold_name(&self, cell: &Cell) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.nats.hold(cell.name.clone());
+        }
+    }
+
+    /// It has ended for good, or is at rest: who watches it on other hosts hears of it.
+    pub(crate) fn free_name(&self, cell: &Cell) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.nats.free(&cell.name);
+        }
     }
 
     /// The link to the host of an agent, if it is one of another host.
