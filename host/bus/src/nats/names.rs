@@ -22,7 +22,7 @@ use super::word::{Teller, Word};
 /// How many names a host can hold.
 pub const NAMES_MAX: usize = 65_536;
 
-/// How many writes are under way at once: the server's disk takes many in one sync.
+/// How many writes are under way at once: the way to the server and back costs nothing then, its disk's syncs do.
 const WRITES_MAX: usize = 64;
 /// How often one name is tried again at once when others write it at the same time.
 const TRIES_MAX: u32 = 4;

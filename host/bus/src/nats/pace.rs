@@ -44,7 +44,7 @@ impl Pauses {
 }
 
 /// The pause after so many failed attempts: doubled each time, capped, and between half and all of it, so that the hosts
-/// of a hive do not come back at one instant.
+/// of a hive do not come back in one instant.
 pub(super) fn back_off(failed: u32) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let whole = FIRST.saturating_mul(1 << failed.saturating_sub(1).min(10)).min(LAST);

@@ -14,7 +14,7 @@ async fn frames_per_second() {
     let server = Server::start();
     let a = server.host("a").await;
     let body = Bytes::from(vec![7; 512]);
-    for (under_way, many) in [(1, 2_000_u32), (64, 20_000)] {
+    for (under_way, many) in [(1, 2_000_u32), (64, 2_000)] {
         let start = Instant::now();
         stream::iter(0..many)
             .map(|_| async { a.nats.publish(&name("b"), Lane::Data, body.clone()).await.unwrap() })
