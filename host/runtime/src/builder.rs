@@ -242,6 +242,7 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
+            cluster_options: self.cluster,
             origins: self.origins,
             places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),

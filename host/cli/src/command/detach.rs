@@ -40,6 +40,8 @@ pub(super) fn run(context: &Context, args: &up::Args) -> Outcome<u8> {
 
 fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
     let manifest = check::load(context, &args.file, args.leniency)?;
+    // What is wrong with it is told before anything is made.
+    args.cluster.said(&manifest, context.output.talk_color)?;
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let absolute = |path: &std::path::Path| {

@@ -62,6 +62,7 @@ pub(super) static PAGES: &[(&str, &str)] = &[
     page!("E_MANIFEST_TYPE"),
     page!("E_MANIFEST_UNKNOWN_KEY"),
     page!("E_MANIFEST_VALUE"),
+    page!("E_NATS_URL"),
     page!("E_NOT_A_SUPERVISOR"),
     page!("E_NOT_FOUND"),
     page!("E_NOT_SENT"),
