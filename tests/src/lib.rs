@@ -15,6 +15,7 @@ pub mod faulty;
 pub mod guests;
 pub mod hives;
 pub mod kit;
+pub mod nats;
 pub mod process;
 pub mod protocols;
 pub mod puppet;
