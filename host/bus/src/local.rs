@@ -1,6 +1,7 @@
 //! The bus of a host that is alone: a tree of patterns behind a lock. Never reaches beyond its process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use skep_core::AgentId;
@@ -13,19 +14,43 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct LocalBus {
     topics: RwLock<Topics<AgentId>>,
+    /// Counts the changes.
+    version: AtomicU64,
+}
+
+impl LocalBus {
+    /// Another number after each change of any subscription.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// What anybody is subscribed to, each pattern once, at most so many.
+    pub fn patterns(&self, count_max: usize) -> Vec<Arc<str>> {
+        self.topics.read().patterns(count_max)
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Bus for LocalBus {
     fn subscribe(&self, pattern: &str, agent: AgentId) -> Result<bool, Error> {
-        Ok(self.topics.write().subscribe(pattern, agent)?)
+        let is_new = self.topics.write().subscribe(pattern, agent)?;
+        self.changed();
+        Ok(is_new)
     }
 
     fn unsubscribe(&self, pattern: &str, agent: AgentId) -> bool {
-        self.topics.write().unsubscribe(pattern, agent)
+        let was = self.topics.write().unsubscribe(pattern, agent);
+        self.changed();
+        was
     }
 
     fn remove(&self, agent: AgentId) -> usize {
-        self.topics.write().remove(agent)
+        let count = self.topics.write().remove(agent);
+        self.changed();
+        count
     }
 
     fn subscribers(&self, topic: &str, found: &mut Vec<AgentId>) {

@@ -246,6 +246,52 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// The server that carries between hosts is reached on a lane.
+    BusConnected {
+        /// control or data.
+        lane: &'static str,
+    },
+    /// It is not reached any more: what is for other hosts waits.
+    BusLost {
+        /// control or data.
+        lane: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// Something on the way between hosts does not work, and is tried again.
+    BusTrouble {
+        /// What.
+        what: String,
+    },
+    /// Another host of the hive is there.
+    HostUp {
+        /// Which.
+        host: Name,
+    },
+    /// Another host is not there any more: what is for it waits.
+    HostGone {
+        /// Which.
+        host: Name,
+    },
+    /// Another process has the name of this host: this one takes no part in the hive.
+    HostTaken {
+        /// What was seen.
+        why: String,
+    },
+    /// An agent of another host can be addressed.
+    NameSeen {
+        /// The name.
+        name: Name,
+        /// The host that has it.
+        by: Name,
+    },
+    /// An agent of this host has the name of another host's: from other hosts, that one is addressed.
+    NameTaken {
+        /// The name.
+        name: Name,
+        /// The host that has it.
+        by: Name,
+    },
     /// An agent's own word about itself.
     Health {
         /// ok, degraded or failing.
@@ -332,6 +378,14 @@ impl What {
             Self::SessionStepped { .. } => "session.stepped",
             Self::SessionEnded { .. } => "session.ended",
             Self::SessionCorrupt { .. } => "session.corrupt",
+            Self::BusConnected { .. } => "bus.connected",
+            Self::BusLost { .. } => "bus.lost",
+            Self::BusTrouble { .. } => "bus.trouble",
+            Self::HostUp { .. } => "host.up",
+            Self::HostGone { .. } => "host.gone",
+            Self::HostTaken { .. } => "host.taken",
+            Self::NameSeen { .. } => "name.seen",
+            Self::NameTaken { .. } => "name.taken",
             Self::Health { .. } => "agent.health",
             Self::Log { .. } => "log",
             Self::LogSuppressed { .. } => "log.suppressed",
@@ -344,20 +398,28 @@ impl What {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::TurnCommitted { .. } | Self::SessionStepped { .. } | Self::Metric { .. } | Self::Span { .. } => {
-                Severity::Debug
-            }
+            Self::TurnCommitted { .. }
+            | Self::SessionStepped { .. }
+            | Self::NameSeen { .. }
+            | Self::Metric { .. }
+            | Self::Span { .. } => Severity::Debug,
             Self::TurnFailed { .. }
             | Self::DeadLetter { .. }
             | Self::MessageDropped { .. }
             | Self::Denied { .. }
             | Self::LimitReached { .. }
+            | Self::BusLost { .. }
+            | Self::BusTrouble { .. }
+            | Self::HostGone { .. }
+            | Self::NameTaken { .. }
             | Self::SwapFailed { .. }
             | Self::LogSuppressed { .. }
             | Self::AgentLeftOut { .. }
             | Self::AgentRunsAlone { .. }
             | Self::SupervisorEscalated { .. } => Severity::Warn,
-            Self::HiveDown(_) | Self::CommitFailed { .. } | Self::SessionCorrupt { .. } => Severity::Error,
+            Self::HiveDown(_) | Self::CommitFailed { .. } | Self::SessionCorrupt { .. } | Self::HostTaken { .. } => {
+                Severity::Error
+            }
             Self::AgentExited(reason) if !reason.is_ordinary() => Severity::Warn,
             Self::Log { severity, .. } => *severity,
             _ => Severity::Info,
@@ -413,7 +475,12 @@ impl What {
             }
             Self::SessionStepped { seq, event } => vec![("seq", Value::Number(*seq)), ("event", text(event))],
             Self::SessionEnded { kind, code } => vec![("kind", text(kind)), ("code", text(code))],
-            Self::SessionCorrupt { why } => vec![("why", text(why))],
+            Self::SessionCorrupt { why } | Self::HostTaken { why } => vec![("why", text(why))],
+            Self::BusConnected { lane } => vec![("lane", text(lane))],
+            Self::BusLost { lane, why } => vec![("lane", text(lane)), ("why", text(why))],
+            Self::BusTrouble { what } => vec![("what", text(what))],
+            Self::HostUp { host } | Self::HostGone { host } => vec![("peer", text(host))],
+            Self::NameSeen { name, by } | Self::NameTaken { name, by } => vec![("name", text(name)), ("by", text(by))],
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
             Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],

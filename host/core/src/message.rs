@@ -272,6 +272,8 @@ pub enum DeadReason {
     Stopped,
     /// There was no such agent any more when it was delivered.
     Absent,
+    /// It came from another host, and its receiver had no room for it for too long.
+    Full,
 }
 
 impl DeadReason {
@@ -281,6 +283,7 @@ impl DeadReason {
             Self::Failed(_) => "failed",
             Self::Stopped => "stopped",
             Self::Absent => "absent",
+            Self::Full => "full",
         }
     }
 }

@@ -167,6 +167,18 @@ impl<S: Copy + Ord> Topics<S> {
         self.patterns.get(&subscriber).into_iter().flatten()
     }
 
+    /// All patterns, each once, in order, at most so many.
+    pub fn patterns(&self, count_max: usize) -> Vec<Arc<str>> {
+        let mut all: BTreeSet<&Arc<str>> = BTreeSet::new();
+        for pattern in self.patterns.values().flatten() {
+            if all.len() >= count_max {
+                break;
+            }
+            all.insert(pattern);
+        }
+        all.into_iter().cloned().collect()
+    }
+
     /// How many patterns one subscriber has.
     pub fn count(&self, subscriber: S) -> usize {
         self.patterns.get(&subscriber).map_or(0, BTreeSet::len)

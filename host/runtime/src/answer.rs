@@ -27,7 +27,11 @@ pub(crate) fn owed_by(message: &Message) -> Option<Owed> {
 /// Whether who asked may ask again under the same id, and is to get the same end: a client with ids of its own, or an agent
 /// without durability, which a client may have do the same once more.
 pub(crate) fn may_come_again(hive: &Hive, owed: &Owed) -> bool {
-    let forgets = || hive.cell(owed.asker).is_some_and(|cell| !cell.is_durable());
+    // Of one on another host, a call is not told from an ask.
+    let forgets = || match hive.cell(owed.asker) {
+        Some(cell) => !cell.is_durable(),
+        None => hive.is_remote(owed.asker),
+    };
     owed.client_id.is_some() || (!owed.blocking && owed.asker != AgentId::OUTSIDE && forgets())
 }
 
@@ -137,7 +141,16 @@ pub(crate) fn deliver_answer(
         Class::Answer { failure: Some(failure), .. } => Some(What::AskFailed { why: failure_word(failure) }),
         _ => None,
     };
-    let Some(cell) = hive.cell(asker) else { return drop_late(hive, None, ask, row) };
+    let Some(cell) = hive.cell(asker) else {
+        return match hive.send_away(asker, answer, None) {
+            Ok(()) => {
+                if let Some(failed) = failed {
+                    hive.emit(&scene(), failed);
+                }
+            }
+            Err(_) => drop_late(hive, None, ask, row),
+        };
+    };
     let delivered = {
         let mut mind = cell.mind.lock();
         match mind.asks.end(ask) {

@@ -13,6 +13,7 @@ use skep_core::{AgentId, Class, DeadReason, Digest, MessageId, Name, Seq};
 use skep_store::{Entry, Error as StoreError, Space, Store, Write};
 
 use crate::cell::Cell;
+use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{
@@ -300,7 +301,8 @@ fn load_handles(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> R
 /// The agent of a name, or the name of one that is not there any more.
 fn agent_of(hive: &Hive, name: &str) -> Result<Result<AgentId, Name>, String> {
     let name = Name::new(name).map_err(|bad| bad.to_string())?;
-    Ok(hive.directory.resolve(&name).ok_or(name))
+    let here = hive.directory.resolve(&name);
+    Ok(here.or_else(|| Cluster::known(hive, &name)).ok_or(name))
 }
 
 fn load_seen(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {
@@ -341,7 +343,8 @@ fn load_messages(hive: &Arc<Hive>, store: &Arc<dyn Store>) -> Result<HashSet<Mes
         after = last;
         for stored in page {
             let Some(cell) = hive.cell(stored.to) else {
-                crate::dead::lost(hive, stored.to, stored.message, DeadReason::Absent);
+                let Err(message) = hive.send_away(stored.to, Box::new(stored.message), None) else { continue };
+                crate::dead::lost(hive, stored.to, *message, DeadReason::Absent);
                 continue;
             };
             if hive.calls.has(stored.message.id) {

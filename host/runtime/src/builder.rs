@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -193,14 +193,17 @@ impl Builder {
     /// in use, state that cannot be read, and an agent whose first start fails. Nothing runs then.
     pub async fn start(self) -> Result<Host, Error> {
         let prepared = tokio::task::spawn_blocking(move || self.prepare()).await;
-        let (hive, report) = prepared.unwrap_or(Err(Error::Stopping))?;
+        let (hive, cluster, report) = prepared.unwrap_or(Err(Error::Stopping))?;
         let host = Host::new(hive);
+        if let Some(options) = cluster {
+            host.join(options).await?;
+        }
         host.bring_up(&report).await?;
         Ok(host)
     }
 
     /// Everything that blocks: checks, compiles, opens the store and loads what it has.
-    fn prepare(mut self) -> Result<(Arc<Hive>, Report), Error> {
+    fn prepare(mut self) -> Result<(Arc<Hive>, Option<ClusterOptions>, Report), Error> {
         let spec = self.spec.take().ok_or_else(|| Error::Spec(vec!["there is no hive".to_owned()]))?;
         let tree = self.check(&spec)?;
         let clock = self.clock.take().unwrap_or_else(|| Arc::new(RealClock::default()));
@@ -220,8 +223,10 @@ impl Builder {
             }
             None => None,
         };
-        let name = self.name.unwrap_or_else(|| spec.name.clone());
+        let of_cluster = self.cluster.as_ref().map(|options| options.host.clone());
+        let name = self.name.or(of_cluster).unwrap_or_else(|| spec.name.clone());
         let nonce = MessageId::of_text("outside", &format!("{} {}", clock.wall_ns(), std::process::id())).0 as u64;
+        let started_ms = clock.wall_ns() / 1_000_000;
         let hive = Arc::new(Hive {
             events: Events::new(name, clock.clone(), self.telemetry),
             spec,
@@ -230,6 +235,8 @@ impl Builder {
             committer,
             data_dir: self.data_dir,
             directory: Directory::new(),
+            cluster: OnceLock::new(),
+            started_ms,
             bus: LocalBus::default(),
             links: Mutex::new(Links::new()),
             waits: Mutex::new(WaitGraph::default()),
@@ -242,16 +249,17 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
-            cluster_options: self.cluster,
+            cluster_options: self.cluster.clone(),
             origins: self.origins,
             places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             up: watch::Sender::new(false),
             ended: watch::Sender::new(None),
         });
         hive.watch_commits();
         crate::plugins::announce(&hive);
-        Ok((hive, self.report))
+        Ok((hive, self.cluster, self.report))
     }
 
     /// Everything that can be known to be wrong without a file being opened, all of it at once.

@@ -270,7 +270,8 @@ pub(crate) async fn call(context: &mut TurnContext, cause: MessageId, to: AgentI
     }
     let wait = Wait { hive: &hive, caller: cell.id, call: id };
     let (channel, weight_bytes) = (message.channel, message.weight_bytes());
-    if let Known::New = known {
+    // One that went to another host may be lost on the way: there, the same one again is answered as it was.
+    if matches!(known, Known::New) || hive.is_remote(to) {
         match context.reserve(to, channel, weight_bytes, false) {
             Room::Reserved => {}
             Room::Full => context.wait_for_room(to, channel, weight_bytes, false).await.map_err(AskFailure::NotSent)?,

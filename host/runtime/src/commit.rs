@@ -162,6 +162,11 @@ impl Committer {
         Seq(self.next_row.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// From here on rows are at least this one.
+    pub(crate) fn rows_from(&self, first: u64) {
+        self.next_row.fetch_max(first, Ordering::Relaxed);
+    }
+
     /// Commits so far.
     pub(crate) fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)

@@ -21,6 +21,7 @@ use skep_engine::{Find, Handle, Health, Room, StatePage, StateUnreadable, TurnHo
 use skep_store::Space;
 
 use crate::cell::{Cell, Line};
+use crate::cluster::{Cluster, Link};
 use crate::events::Scene;
 use crate::hive::Hive;
 use crate::state::Known;
@@ -135,6 +136,45 @@ impl TurnContext {
         Ok(())
     }
 
+    /// The link to the host of an agent that is not here.
+    fn link_to(&self, to: AgentId, channel: Channel) -> Option<Arc<Link>> {
+        if self.hive.cluster.get().is_none() || self.targets.knows(to, channel) {
+            return None;
+        }
+        self.hive.link_of(to, channel)
+    }
+
+    fn may_send_away(&mut self, to: AgentId, channel: Channel, weight_bytes: usize) -> Result<(), SendError> {
+        let name = self.hive.directory.name_of(to).ok_or(SendError::Absent)?;
+        if let Err(what) = self.granted.may_send(channel, &name) {
+            return Err(self.denied(what));
+        }
+        let weight_bytes_max = self.hive.cluster.get().map_or(0, Cluster::weight_bytes_max);
+        if weight_bytes > weight_bytes_max {
+            return Err(SendError::TooLarge(u32::try_from(weight_bytes_max).unwrap_or(u32::MAX)));
+        }
+        Ok(())
+    }
+
+    async fn wait_at_cell(
+        &mut self,
+        to: AgentId,
+        channel: Channel,
+        weight_bytes: usize,
+        wait_max: Option<Duration>,
+    ) -> Result<(), SendError> {
+        self.know(to, channel)?;
+        let target = self.targets.cell(to).ok_or(SendError::Absent)?;
+        let waited = match wait_max {
+            Some(wait_max) => wait_at(&target, channel, weight_bytes, wait_max).await,
+            None => Err(SendError::Full),
+        };
+        if waited == Err(SendError::Full) {
+            full(&self.hive, &target, self.began.origin, weight_bytes);
+        }
+        waited
+    }
+
     fn take_rate(&mut self, weight_bytes: usize) -> Result<(), SendError> {
         if self.cell.rates.lock().take_message(self.now_ns, weight_bytes).is_none() {
             return Ok(());
@@ -190,7 +230,9 @@ impl TurnHost for TurnContext {
     }
 
     fn resolve(&self, name: &Name) -> Option<AgentId> {
-        self.hive.directory.resolve(name)
+        // Who is here comes first.
+        let here = self.hive.directory.resolve(name);
+        here.or_else(|| self.hive.cluster.get()?.resolve(&self.hive, name))
     }
 
     fn name_of(&self, agent: AgentId) -> Option<Name> {
@@ -202,13 +244,20 @@ impl TurnHost for TurnContext {
     }
 
     fn reserve(&mut self, to: AgentId, channel: Channel, weight_bytes: usize, ask: bool) -> Room {
+        let away = self.link_to(to, channel);
         let mut reserve = || -> Result<bool, SendError> {
-            self.know(to, channel)?;
+            match &away {
+                Some(_) => self.may_send_away(to, channel, weight_bytes)?,
+                None => self.know(to, channel)?,
+            }
             if ask {
                 self.take_handle()?;
             }
             self.take_rate(weight_bytes)?;
-            self.targets.reserve(to, channel, weight_bytes)
+            match &away {
+                Some(link) => Ok(link.reserve(weight_bytes)),
+                None => self.targets.reserve(to, channel, weight_bytes),
+            }
         };
         match reserve() {
             Ok(true) => {
@@ -229,18 +278,16 @@ impl TurnHost for TurnContext {
         weight_bytes: usize,
         ask: bool,
     ) -> Result<(), SendError> {
-        self.know(to, channel)?;
-        let target = self.targets.cell(to).ok_or(SendError::Absent)?;
-        let waited = match Policy::of(channel).when_full {
+        let wait_max = match Policy::of(channel).when_full {
             WhenFull::WaitThenReject { wait_ms_max } if to != self.cell.id => {
-                wait_at(&target, channel, weight_bytes, Duration::from_millis(wait_ms_max.into())).await
+                Some(Duration::from_millis(wait_ms_max.into()))
             }
-            _ => Err(SendError::Full),
+            _ => None,
         };
-        if waited == Err(SendError::Full) {
-            full(&self.hive, &target, self.began.origin, weight_bytes);
+        match self.link_to(to, channel) {
+            Some(link) => link.wait_for_room(weight_bytes, wait_max.unwrap_or_default()).await?,
+            None => self.wait_at_cell(to, channel, weight_bytes, wait_max).await?,
         }
-        waited?;
         if ask {
             self.cell.mind.lock().agent.mailbox_mut().reserve_answer();
         }
@@ -265,6 +312,13 @@ impl TurnHost for TurnContext {
                     full(&self.hive, &cell, self.began.origin, weight_bytes);
                 }
                 Err(_) => {}
+            }
+        }
+        for subscribers in self.hive.cluster.get().map(|cluster| cluster.subscribers(topic)).unwrap_or_default() {
+            let link = self.hive.link_of(subscribers, Channel::Events);
+            match link.is_some_and(|link| link.reserve(weight_bytes)) {
+                true => reached.push(subscribers),
+                false => self.notice(What::MessageDropped { reason: "subscriber-full" }),
             }
         }
         Ok(reached)

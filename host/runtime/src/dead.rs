@@ -80,16 +80,17 @@ pub(crate) fn bury_of(
 
 /// A message on its way found its receiver gone.
 pub(crate) fn lost(hive: &Arc<Hive>, to: AgentId, message: Message, reason: DeadReason) {
-    let failure = AskFailure::Down(skep_core::ExitReason::NoAgent);
+    let failure = match reason {
+        DeadReason::Full => AskFailure::NotSent(skep_core::SendError::Full),
+        _ => AskFailure::Down(skep_core::ExitReason::NoAgent),
+    };
     match hive.cell(to) {
         Some(cell) => bury(hive, &cell, message, reason, failure),
         None => {
             let (ask, owed) = (message.id, owed_by(&message));
             let scene = Scene::default().because(Some(Origin::of(&message)));
             let writes: Vec<Write> = message.row.map(|row| Write::TakeMessage { row }).into_iter().collect();
-            let name = hive.directory.name_of(to).or_else(|| hive.directory.rested_name(to));
-            let name = name.or_else(|| Name::new(&format!("agent-{}", to.0)).ok()).unwrap_or_else(Name::reply);
-            keep(hive, name, message, reason.clone(), true, writes);
+            keep(hive, hive.directory.told_name(to), message, reason.clone(), true, writes);
             hive.emit(&scene, What::DeadLetter { message: ask, reason });
             if let Some(owed) = owed {
                 end_ask(hive, to, ask, &owed, Err(failure));
@@ -166,6 +167,7 @@ fn letter_of(id: MessageId, record: DeadRecord, body: Bytes) -> DeadLetter {
     let reason = match record.reason.as_str() {
         "stopped" => DeadReason::Stopped,
         "absent" => DeadReason::Absent,
+        "full" => DeadReason::Full,
         _ => DeadReason::Failed(record.detail),
     };
     let rare = Rare { headers: record.headers, content_type: record.content_type, ..Rare::default() };

@@ -9,6 +9,7 @@ use skep_core::registry::Registry;
 use skep_core::{AgentId, Digest, IdMap, Lineage, Name};
 
 use crate::cell::Cell;
+use crate::cluster::Remotes;
 use crate::error::Error;
 
 /// Names of those that have gone: a search among them takes microseconds.
@@ -34,6 +35,8 @@ pub(crate) struct Directory {
     rested: Mutex<HashMap<Name, Rested>>,
     /// The names of those that have gone last: what they have sent still says from whom it is.
     former: Mutex<VecDeque<(AgentId, Name)>>,
+    /// Agents of other hosts that have a number here.
+    pub(crate) remotes: Remotes,
 }
 
 impl Directory {
@@ -44,6 +47,7 @@ impl Directory {
             next_id: AtomicU32::new(1),
             rested: Mutex::default(),
             former: Mutex::default(),
+            remotes: Remotes::default(),
         }
     }
 
@@ -85,10 +89,22 @@ impl Directory {
 
     pub(crate) fn name_of(&self, id: AgentId) -> Option<Name> {
         let known = self.registry.read().name_of(id).cloned();
+        let known = known.or_else(|| self.remotes.get(id).map(|remote| remote.name()));
         known.or_else(|| {
             let former = self.former.lock();
             former.iter().rev().find(|(of, _)| *of == id).map(|(_, name)| name.clone())
         })
+    }
+
+    /// As `name_of`, of whoever has ever had a number: one that nobody remembers is told by it.
+    pub(crate) fn told_name(&self, id: AgentId) -> Name {
+        let name = self.name_of(id).or_else(|| self.rested_name(id));
+        name.or_else(|| Name::new(&format!("agent-{}", id.0)).ok()).unwrap_or_else(Name::reply)
+    }
+
+    /// How many agents there are.
+    pub(crate) fn count(&self) -> usize {
+        self.cells.read().len()
     }
 
     /// The agent of a text that an operator or a client gave.

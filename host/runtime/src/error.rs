@@ -30,6 +30,9 @@ pub enum Error {
     /// The sandbox cannot be set up, or a plugin cannot be used.
     #[error(transparent)]
     Engine(#[from] skep_engine::Error),
+    /// The bus cannot do it.
+    #[error(transparent)]
+    Bus(#[from] skep_bus::Error),
     /// The store cannot do it.
     #[error(transparent)]
     Store(#[from] skep_store::Error),
@@ -152,6 +155,7 @@ impl Error {
             // That of the first: what is to be done begins there.
             Self::Plugins(errors) => errors.first().map_or("E_HIVE_INVALID", |(_, error)| error.code()),
             Self::Engine(error) => error.code(),
+            Self::Bus(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::NoAgent { .. } => "E_NO_AGENT",
             Self::Protocol { .. } => "E_PLUGIN_MANIFEST",

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use skep_bus::LocalBus;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::cell::Cell;
-use crate::cluster::ClusterOptions;
+use crate::cluster::{Cluster, ClusterOptions};
 use crate::commit::{Committer, Job, Trouble};
 use crate::context::TurnContext;
 use crate::dead::Dead;
@@ -41,6 +41,9 @@ pub(crate) struct Hive {
     pub(crate) committer: Option<Committer>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) directory: Directory,
+    /// None of a host that is alone.
+    pub(crate) cluster: OnceLock<Cluster>,
+    pub(crate) started_ms: u64,
     pub(crate) bus: LocalBus,
     pub(crate) links: Mutex<Links>,
     pub(crate) waits: Mutex<WaitGraph>,
@@ -62,6 +65,8 @@ pub(crate) struct Hive {
     /// How many wait for a place in the pool of instances.
     pub(crate) places_wanted: AtomicU32,
     pub(crate) stopping: AtomicBool,
+    /// Its threads have ended.
+    pub(crate) closed: AtomicBool,
     /// Everything declared has started.
     pub(crate) up: watch::Sender<bool>,
     pub(crate) ended: watch::Sender<Option<ExitReason>>,
@@ -116,6 +121,11 @@ impl Hive {
     /// Whether the whole hive is ending: what waits is then kept as it is, and becomes no dead letter.
     pub(crate) fn goes_down(&self) -> bool {
         self.stopping.load(std::sync::atomic::Ordering::Relaxed) || self.ended.borrow().is_some()
+    }
+
+    /// Whether nothing of it runs any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub(crate) fn cell(&self, id: AgentId) -> Option<Arc<Cell>> {

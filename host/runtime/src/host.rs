@@ -17,7 +17,7 @@ use skep_core::{AgentId, Bytes, ExitReason, MessageId};
 
 use crate::builder::{Builder, Progress};
 use crate::cell::{Cell, Order};
-use crate::cluster::NodeView;
+use crate::cluster::{Cluster, ClusterOptions, NodeView};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::outside::{AskOptions, SendOptions};
@@ -52,10 +52,22 @@ impl Host {
         &self.0.0
     }
 
+    /// Turns to the other hosts of the hive.
+    pub(crate) async fn join(&self, options: ClusterOptions) -> Result<(), Error> {
+        let hive = self.hive();
+        let cluster = Cluster::connect(hive, options).await?;
+        // Only the builder joins, and once.
+        let _ = hive.cluster.set(cluster);
+        Ok(())
+    }
+
     /// Loads what the store has and starts everything.
     pub(crate) async fn bring_up(&self, report: &Arc<dyn Fn(Progress) + Send + Sync>) -> Result<(), Error> {
         let hive = self.hive().clone();
         let loaded = tokio::task::spawn_blocking(move || {
+            if let Some(cluster) = hive.cluster.get() {
+                cluster.load(&hive)?;
+            }
             let added = crate::boot::plant_all(&hive)?;
             crate::boot::load_all(&hive)?;
             Ok::<_, Error>((added, crate::plugins::forget_swaps(&hive)?))
@@ -69,6 +81,9 @@ impl Host {
             .start(&run)
             .map_err(|error| Error::Spec(vec![format!("the host's threads cannot start: {error}")]))?;
         hive.scheduler.handle().spawn(crate::alarm::run(Arc::downgrade(hive)));
+        if let Some(cluster) = hive.cluster.get() {
+            cluster.open(hive);
+        }
         hive.supervise_start();
         self.wait_until_up(report).await?;
         // Only now does the manifest's file stand: a host that could not start with it has changed nothing.
@@ -350,7 +365,8 @@ impl Host {
 
     /// The hosts of the hive as this one sees them, itself first, then by name. None of a host that is alone.
     pub fn nodes(&self) -> Vec<NodeView> {
-        Vec::new()
+        let hive = self.hive();
+        hive.cluster.get().map(|cluster| cluster.nodes(hive)).unwrap_or_default()
     }
 
     /// The tree of supervisors.
@@ -444,6 +460,9 @@ impl Host {
         }
         hive.supervise_shutdown();
         self.ended().await;
+        if let Some(cluster) = hive.cluster.get() {
+            cluster.close().await;
+        }
         // Joins the threads of the commit pipeline.
         let _ = tokio::task::spawn_blocking(move || hive.close()).await;
     }
@@ -459,6 +478,7 @@ impl Host {
 impl Hive {
     /// Ends the hive's threads. What is running is left where it is; nothing that was committed is lost.
     fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
         self.scheduler.stop();
         if let Some(committer) = &self.committer {
             committer.stop();

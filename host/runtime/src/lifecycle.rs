@@ -303,7 +303,9 @@ pub(crate) async fn commit_alone(
     more: Vec<Write>,
     void: Option<(Arc<Cell>, u32)>,
 ) -> Result<(), ExitReason> {
-    let (mut writes, sync, release) = seal_alone(hive, cell, began, turn)?.into_commit();
+    let mut plan = seal_alone(hive, cell, began, turn)?;
+    let order = plan.give_rows(hive);
+    let (mut writes, sync, release) = plan.into_commit();
     writes.extend(more);
     let Some(committer) = hive.committer.as_ref().filter(|_| !writes.is_empty()) else {
         stands(hive, cell, release);
@@ -327,7 +329,9 @@ pub(crate) async fn commit_alone(
         };
         drop(sender.send(ended));
     });
-    committer.submit(Job { writes, sync, void, done }, hive.scheduler.is_quiet());
+    committer.queue(Job { writes, sync, void, done });
+    drop(order);
+    committer.drive(hive.scheduler.is_quiet());
     receiver.await.unwrap_or(Err(ExitReason::Shutdown))
 }
 

@@ -39,6 +39,10 @@ pub(crate) fn monitor(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bo
 }
 
 fn is_there(hive: &Hive, agent: AgentId) -> bool {
+    // Of one on another host it is heard when it is not.
+    if hive.is_remote(agent) {
+        return true;
+    }
     hive.cell(agent)
         .is_some_and(|cell| !matches!(cell.mind.lock().agent.gate(), Gate::Stopping | Gate::Ended | Gate::Down))
 }
@@ -61,15 +65,26 @@ pub(crate) fn exited(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReason) {
     if hive.stopping.load(Ordering::Relaxed) {
         return;
     }
+    ended(hive, cell.id, reason);
+}
+
+/// As `exited`, of an agent of another host, or of all that is known of it here.
+pub(crate) fn ended_elsewhere(hive: &Arc<Hive>, agent: AgentId, reason: &ExitReason) {
+    if !hive.stopping.load(Ordering::Relaxed) {
+        ended(hive, agent, reason);
+    }
+}
+
+fn ended(hive: &Arc<Hive>, agent: AgentId, reason: &ExitReason) {
     let (signals, linked, watched) = {
         let mut links = hive.links.lock();
-        let (linked, watched) = (links.linked(cell.id), links.watched(cell.id));
-        (links.exited(cell.id, reason), linked, watched)
+        let (linked, watched) = (links.linked(agent), links.watched(agent));
+        (links.exited(agent, reason), linked, watched)
     };
     let forgotten = linked
         .into_iter()
-        .flat_map(|other| [record(hive, cell.id, handle::LINK, other), record(hive, other, handle::LINK, cell.id)])
-        .chain(watched.into_iter().map(|other| record(hive, cell.id, handle::MONITOR, other)));
+        .flat_map(|other| [record(hive, agent, handle::LINK, other), record(hive, other, handle::LINK, agent)])
+        .chain(watched.into_iter().map(|other| record(hive, agent, handle::MONITOR, other)));
     hive.commit_later(forgotten.flatten().collect());
     perform(hive, signals);
 }

@@ -95,7 +95,10 @@ pub(crate) fn deliver(hive: &Arc<Hive>, to: AgentId, message: BoxedMessage, prom
 /// The same, and with it as many of what follows as are plain messages to the same receiver: its mailbox is locked once.
 fn deliver_row(hive: &Arc<Hive>, to: AgentId, first: BoxedMessage, promised_bytes: usize, outs: &mut Outs) {
     let Some(receiver) = hive.cell(to) else {
-        return crate::dead::lost(hive, to, *first, DeadReason::Absent);
+        return match hive.send_away(to, first, Some(promised_bytes)) {
+            Ok(()) => {}
+            Err(first) => crate::dead::lost(hive, to, *first, DeadReason::Absent),
+        };
     };
     if is_remembered(&receiver, &first)
         && let Some(end) = hive.outside.known(hive, &receiver, first.id)

@@ -1,15 +1,17 @@
 //! What a turn that ended well comes to: the writes of its commit, and what leaves after it. Never writes into the
 //! store.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use skep_core::ask::Owed;
 use skep_core::spec::Durability;
 use skep_core::timer::Timer;
 use skep_core::turn::{Effect, Sealed};
-use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name, Origin};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Bytes, Channel, Class, Message, MessageId, Name, Origin, Seq};
 use skep_store::{Space, Sync, Write};
 
 use crate::answer::{answer_message, may_come_again, owed_by};
@@ -26,6 +28,8 @@ pub(crate) struct Plan {
     writes: Vec<Write>,
     sync: Sync,
     release: Release,
+    /// Rows of what goes to other hosts, to be given anew when the commit is queued.
+    away: Vec<Seq>,
 }
 
 /// What leaves after the commit, in order, and what is needed to take it back if the commit fails.
@@ -63,6 +67,32 @@ impl Plan {
             && (cell.mind.lock().agent.ahead() > 0 || cell.undoings.load(Ordering::Acquire) != began.undoings)
     }
 
+    /// Gives rows to what goes to other hosts. They ascend in the order of the commits if the commit is queued before what
+    /// this returns is dropped.
+    pub(crate) fn give_rows<'h>(&mut self, hive: &'h Hive) -> Option<MutexGuard<'h, ()>> {
+        if self.away.is_empty() {
+            return None;
+        }
+        let (cluster, committer) = (hive.cluster.get()?, hive.committer.as_ref()?);
+        let order = cluster.order();
+        let rows: HashMap<Seq, Seq> = self.away.drain(..).map(|old| (old, committer.next_row())).collect();
+        for write in &mut self.writes {
+            if let Write::PutMessage { row, message, .. } = write
+                && let Some(new) = rows.get(row)
+            {
+                (*row, message.row) = (*new, Some(*new));
+            }
+        }
+        for out in &mut self.release.out {
+            if let Out::Message { message, .. } | Out::End { answer: Some(message), .. } = out
+                && let Some(new) = message.row.and_then(|row| rows.get(&row))
+            {
+                message.row = Some(*new);
+            }
+        }
+        Some(order)
+    }
+
     pub(crate) fn into_release(self) -> Release {
         self.release
     }
@@ -88,6 +118,7 @@ pub(crate) fn seal(
         writes: Vec::new(),
         out: Vec::with_capacity(sealed.effects.len()),
         owes: Vec::new(),
+        away: Vec::new(),
     };
     if let Err(unreadable) = sealer.state(std::mem::take(&mut sealed.writes)) {
         return Err((unreadable, Box::new(sealed)));
@@ -99,10 +130,10 @@ pub(crate) fn seal(
     sealer.refusals(&sealed.handled, sealed.refused);
     sealer.owe(&sealed.handled);
     let sync = if cell.spec.durability == Durability::Full { Sync::Power } else { Sync::Process };
-    let (writes, out, owes) = (sealer.writes, sealer.out, sealer.owes);
+    let (writes, out, owes, away) = (sealer.writes, sealer.out, sealer.owes, sealer.away);
     let duration_ns = now_ns.saturating_sub(began.monotonic_ns);
     let release = Release { began, handled: sealed.handled, out, owes, duration_ns };
-    Ok((Plan { writes, sync, release }, sealed.rest))
+    Ok((Plan { writes, sync, release, away }, sealed.rest))
 }
 
 struct Sealer<'a> {
@@ -113,6 +144,7 @@ struct Sealer<'a> {
     writes: Vec<Write>,
     out: Vec<Out>,
     owes: Vec<MessageId>,
+    away: Vec<Seq>,
 }
 
 impl Sealer<'_> {
@@ -238,9 +270,13 @@ impl Sealer<'_> {
             return;
         }
         let Some(committer) = self.hive.committer.as_ref().filter(|_| self.durable) else { return };
-        let receiver_durable = to == self.cell.id || self.hive.cell(to).is_some_and(|cell| cell.is_durable());
-        if receiver_durable {
+        let is_away = to != self.cell.id && self.hive.is_remote(to);
+        let is_durable = to == self.cell.id || self.hive.cell(to).is_some_and(|cell| cell.is_durable());
+        if is_durable || is_away {
             let row = committer.next_row();
+            if is_away {
+                self.away.push(row);
+            }
             message.row = Some(row);
             self.writes.push(Write::PutMessage { row, to, message: message.clone() });
         }

@@ -38,6 +38,9 @@ pub(crate) fn plant(hive: &Hive, spec: AgentSpec, granted: Granted, origin: Orig
     let cell = Cell::new(origin.id, origin.lineage, spec, granted, origin.supervisor, above, component);
     let cell = Arc::new(cell);
     hive.directory.insert(cell.clone());
+    if let Some(cluster) = hive.cluster.get() {
+        cluster.hold(&cell.name);
+    }
     drop(plugins);
     if let Some(parent) = origin.parent {
         hive.supervision.child_added(parent.id);
@@ -127,12 +130,21 @@ pub(crate) fn reserve(
 /// The turn that asked for the child was undone.
 pub(crate) fn give_back(hive: &Arc<Hive>, id: AgentId) {
     let Some(rested) = hive.cell(id).map(|cell| resting(&cell)) else { return };
-    if let Some(cell) = hive.directory.remove(id, rested) {
+    if let Some(cell) = remove(hive, id, rested) {
         if let Some(parent) = cell.parent {
             hive.supervision.child_gone(parent.id);
         }
         crate::lifecycle::order(hive, &cell, crate::cell::Order::Finish { gone: false, keep: false });
     }
+}
+
+/// Its entry goes, here and for the other hosts.
+fn remove(hive: &Hive, id: AgentId, rested: Option<Rested>) -> Option<Arc<Cell>> {
+    let cell = hive.directory.remove(id, rested)?;
+    if let Some(cluster) = hive.cluster.get() {
+        cluster.free(&cell.name);
+    }
+    Some(cell)
 }
 
 /// What is kept of it under its name, for who comes next.
@@ -201,7 +213,7 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
         // Before its name is free: what the next one of it writes comes after.
         hive.commit_later(writes);
     }
-    hive.directory.remove(cell.id, rested);
+    remove(hive, cell.id, rested);
     hive.alarms.forget_asks(cell.id);
     hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
     if let Some(parent) = cell.parent {

@@ -237,7 +237,7 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     give_back(hive, cell, std::mem::take(&mut sealed.undone));
     let handled = sealed.handled.len() as u32;
     let now_ns = hive.clock.monotonic_ns();
-    let (plan, rest) = match seal(hive, cell, began, sealed, now_ns) {
+    let (mut plan, rest) = match seal(hive, cell, began, sealed, now_ns) {
         Ok(sealed) => sealed,
         Err((unreadable, mut sealed)) => {
             drop(instance);
@@ -258,7 +258,9 @@ fn succeeded(hive: &Arc<Hive>, cell: &Arc<Cell>, mut instance: Running, began: B
     // The agent may run ahead of a commit. Without one, what a turn asked for leaves before the next turn begins.
     let wakes = match &hive.committer {
         Some(committer) if done.waits => {
+            let order = plan.give_rows(hive);
             let wakes = end_running(hive, cell, instance, done, Some((committer, job(hive, cell, began, plan))));
+            drop(order);
             committer.drive(hive.scheduler.is_quiet());
             wakes
         }
@@ -425,6 +427,8 @@ pub(crate) fn give_back(hive: &Arc<Hive>, cell: &Arc<Cell>, effects: Vec<Effect>
                 if let Some(target) = hive.cell(to) {
                     target.mind.lock().agent.mailbox_mut().give_back(message.weight_bytes());
                     target.room.ring();
+                } else if let Some(link) = hive.link_of(to, message.channel) {
+                    link.give_back(message.weight_bytes());
                 }
             }
             Effect::Spawn(request) => crate::spawn::give_back(hive, request.id),

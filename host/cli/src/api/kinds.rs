@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 38] = [
+pub(crate) const NAMES: [&str; 46] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -39,6 +39,14 @@ pub(crate) const NAMES: [&str; 38] = [
     "session.stepped",
     "session.ended",
     "session.corrupt",
+    "bus.connected",
+    "bus.lost",
+    "bus.trouble",
+    "host.up",
+    "host.gone",
+    "host.taken",
+    "name.seen",
+    "name.taken",
     "log",
     "log.suppressed",
     "metric",

@@ -68,10 +68,22 @@ pub struct OutboxView {
     pub messages: u64,
     /// What they weigh, in bytes.
     pub bytes: u64,
-    /// The most messages that it takes.
+    /// The most messages that one lane of it takes.
     pub messages_max: u64,
     /// How long the oldest one waits.
     pub oldest: Duration,
+}
+
+impl OutboxView {
+    /// Two outboxes for one host.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            messages: self.messages + other.messages,
+            bytes: self.bytes + other.bytes,
+            messages_max: self.messages_max.max(other.messages_max),
+            oldest: self.oldest.max(other.oldest),
+        }
+    }
 }
 
 /// A host of the hive, as this one sees it.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
+use skep_core::form::{FailureForm, RareForm};
 use skep_core::name::shown;
 use skep_core::{AgentId, Channel, Class, Message, MessageId, Name, Rare, Seq};
 
-use super::failure::{FailureRow, RareRow};
 use super::sum::Sum;
 use crate::store::{Error, StoredMessage};
 
@@ -50,7 +50,7 @@ struct ClassColumns<'m> {
 /// Binds a message to [`PUT`].
 pub(super) fn bind(put: &mut Statement<'_>, row: Seq, to: AgentId, message: &Message) -> Result<(), Error> {
     let columns = class_columns(&message.class)?;
-    let rare = message.rare.as_deref().map(|rare| json(&RareRow::from(rare))).transpose()?;
+    let rare = message.rare.as_deref().map(|rare| json(&RareForm::from(rare))).transpose()?;
     let sum = sum_of(row, to, message, &columns, rare.as_deref());
     let bound = bind_all(put, (row, to, message), &columns, rare.as_deref(), sum);
     bound.map_err(|problem| Error::Fatal(shown(&problem.to_string(), 256)))
@@ -91,7 +91,7 @@ fn class_columns(class: &Class) -> Result<ClassColumns<'_>, Error> {
             ClassColumns { deadline_ns: Some(*deadline_ns), ..plain(class) }
         }
         Class::Answer { ask, failure } => {
-            let failure = failure.as_deref().map(|failure| json(&FailureRow::from(failure))).transpose()?;
+            let failure = failure.as_deref().map(|failure| json(&FailureForm::from(failure))).transpose()?;
             ClassColumns { ask: Some(*ask), detail: failure.map(Cow::Owned), ..plain(class::ANSWER) }
         }
         Class::Timer { missed } => ClassColumns { detail: Some(Cow::Owned(missed.to_string())), ..plain(class::TIMER) },
@@ -206,12 +206,12 @@ fn class_of(columns: &ClassColumns<'_>) -> Result<Class, Bad> {
 }
 
 fn failure_of(json: &str) -> Result<Box<skep_core::AskFailure>, Bad> {
-    let row: FailureRow = serde_json::from_str(json).map_err(|_| Bad::Column("detail"))?;
+    let row: FailureForm = serde_json::from_str(json).map_err(|_| Bad::Column("detail"))?;
     Ok(Box::new(row.into()))
 }
 
 fn rare_of(json: &str) -> Result<Box<Rare>, Bad> {
-    let row: RareRow = serde_json::from_str(json).map_err(|_| Bad::Column("rare"))?;
+    let row: RareForm = serde_json::from_str(json).map_err(|_| Bad::Column("rare"))?;
     row.into_rare().map(Box::new).ok_or(Bad::Column("rare"))
 }
 

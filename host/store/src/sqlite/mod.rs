@@ -5,7 +5,6 @@
 
 mod checkpoint;
 mod error;
-mod failure;
 mod lock;
 mod message;
 mod read;

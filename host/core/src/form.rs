@@ -1,24 +1,31 @@
-//! The rare parts of a message as JSON: the words of the format, apart from the types of the core, which may change.
-//! Never a row.
+//! The rare parts of a message as JSON, as journals keep them and hosts send them to each other: the words of the formats,
+//! apart from the types of this crate, which may change. Never a whole message.
 
 use serde::{Deserialize, Serialize};
-use skep_core::{AskFailure, ExitReason, MessageId, Rare, Refusal, SendError};
+
+use crate::exit::ExitReason;
+use crate::id::MessageId;
+use crate::message::{AskFailure, Rare, Refusal, SendError};
 
 /// How an ask failed.
 #[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FailureForm(Failure);
+
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum FailureRow {
-    NotSent(SendRow),
-    Refused(RefusalRow),
+enum Failure {
+    NotSent(SendForm),
+    Refused(RefusalForm),
     Timeout,
-    Down(ExitRow),
+    Down(ExitForm),
     DeadLetter,
     Cycle(String),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum SendRow {
+enum SendForm {
     Full,
     Absent,
     Denied(String),
@@ -29,7 +36,7 @@ pub(super) enum SendRow {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RefusalRow {
+enum RefusalForm {
     Invalid(String),
     UnknownKind(String),
     Denied(String),
@@ -39,7 +46,7 @@ pub(super) enum RefusalRow {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum ExitRow {
+enum ExitForm {
     Normal,
     Shutdown,
     ShutdownBecause(String),
@@ -49,14 +56,14 @@ pub(super) enum ExitRow {
     TurnFailed(String),
     CrashLoop,
     StateUnreadable(String),
-    Linked(Box<ExitRow>),
+    Linked(Box<ExitForm>),
     NoAgent,
 }
 
 /// What is rare about a message; ids as 32 hexadecimal digits.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RareRow {
+pub struct RareForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -69,35 +76,33 @@ pub(super) struct RareRow {
     client_id: Option<String>,
 }
 
-impl From<&AskFailure> for FailureRow {
+impl From<&AskFailure> for FailureForm {
     fn from(failure: &AskFailure) -> Self {
-        match failure {
-            AskFailure::NotSent(error) => Self::NotSent(error.into()),
-            AskFailure::Refused(refusal) => Self::Refused(refusal.into()),
-            AskFailure::Timeout => Self::Timeout,
-            AskFailure::Down(reason) => Self::Down(reason.into()),
-            AskFailure::DeadLetter => Self::DeadLetter,
-            AskFailure::Cycle(text) => Self::Cycle(text.clone()),
-            // One that this format has no word for yet: its text is kept.
-            other => Self::Refused(RefusalRow::Failed(other.to_string())),
+        Self(match failure {
+            AskFailure::NotSent(error) => Failure::NotSent(error.into()),
+            AskFailure::Refused(refusal) => Failure::Refused(refusal.into()),
+            AskFailure::Timeout => Failure::Timeout,
+            AskFailure::Down(reason) => Failure::Down(reason.into()),
+            AskFailure::DeadLetter => Failure::DeadLetter,
+            AskFailure::Cycle(text) => Failure::Cycle(text.clone()),
+        })
+    }
+}
+
+impl From<FailureForm> for AskFailure {
+    fn from(form: FailureForm) -> Self {
+        match form.0 {
+            Failure::NotSent(form) => Self::NotSent(form.into()),
+            Failure::Refused(form) => Self::Refused(form.into()),
+            Failure::Timeout => Self::Timeout,
+            Failure::Down(form) => Self::Down(form.into()),
+            Failure::DeadLetter => Self::DeadLetter,
+            Failure::Cycle(text) => Self::Cycle(text),
         }
     }
 }
 
-impl From<FailureRow> for AskFailure {
-    fn from(row: FailureRow) -> Self {
-        match row {
-            FailureRow::NotSent(row) => Self::NotSent(row.into()),
-            FailureRow::Refused(row) => Self::Refused(row.into()),
-            FailureRow::Timeout => Self::Timeout,
-            FailureRow::Down(row) => Self::Down(row.into()),
-            FailureRow::DeadLetter => Self::DeadLetter,
-            FailureRow::Cycle(text) => Self::Cycle(text),
-        }
-    }
-}
-
-impl From<&SendError> for SendRow {
+impl From<&SendError> for SendForm {
     fn from(error: &SendError) -> Self {
         match error {
             SendError::Full => Self::Full,
@@ -106,25 +111,24 @@ impl From<&SendError> for SendRow {
             SendError::TooLarge(bytes_max) => Self::TooLarge(*bytes_max),
             SendError::Invalid(text) => Self::Invalid(text.clone()),
             SendError::Limit(text) => Self::Limit(text.clone()),
-            other => Self::Invalid(other.to_string()),
         }
     }
 }
 
-impl From<SendRow> for SendError {
-    fn from(row: SendRow) -> Self {
-        match row {
-            SendRow::Full => Self::Full,
-            SendRow::Absent => Self::Absent,
-            SendRow::Denied(text) => Self::Denied(text),
-            SendRow::TooLarge(bytes_max) => Self::TooLarge(bytes_max),
-            SendRow::Invalid(text) => Self::Invalid(text),
-            SendRow::Limit(text) => Self::Limit(text),
+impl From<SendForm> for SendError {
+    fn from(form: SendForm) -> Self {
+        match form {
+            SendForm::Full => Self::Full,
+            SendForm::Absent => Self::Absent,
+            SendForm::Denied(text) => Self::Denied(text),
+            SendForm::TooLarge(bytes_max) => Self::TooLarge(bytes_max),
+            SendForm::Invalid(text) => Self::Invalid(text),
+            SendForm::Limit(text) => Self::Limit(text),
         }
     }
 }
 
-impl From<&Refusal> for RefusalRow {
+impl From<&Refusal> for RefusalForm {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
             Refusal::Invalid(text) => Self::Invalid(text.clone()),
@@ -136,19 +140,19 @@ impl From<&Refusal> for RefusalRow {
     }
 }
 
-impl From<RefusalRow> for Refusal {
-    fn from(row: RefusalRow) -> Self {
-        match row {
-            RefusalRow::Invalid(text) => Self::Invalid(text),
-            RefusalRow::UnknownKind(text) => Self::UnknownKind(text),
-            RefusalRow::Denied(text) => Self::Denied(text),
-            RefusalRow::Unavailable(text) => Self::Unavailable(text),
-            RefusalRow::Failed(text) => Self::Failed(text),
+impl From<RefusalForm> for Refusal {
+    fn from(form: RefusalForm) -> Self {
+        match form {
+            RefusalForm::Invalid(text) => Self::Invalid(text),
+            RefusalForm::UnknownKind(text) => Self::UnknownKind(text),
+            RefusalForm::Denied(text) => Self::Denied(text),
+            RefusalForm::Unavailable(text) => Self::Unavailable(text),
+            RefusalForm::Failed(text) => Self::Failed(text),
         }
     }
 }
 
-impl From<&ExitReason> for ExitRow {
+impl From<&ExitReason> for ExitForm {
     fn from(reason: &ExitReason) -> Self {
         match reason {
             ExitReason::Normal => Self::Normal,
@@ -162,30 +166,29 @@ impl From<&ExitReason> for ExitRow {
             ExitReason::StateUnreadable(text) => Self::StateUnreadable(text.clone()),
             ExitReason::Linked(reason) => Self::Linked(Box::new(reason.as_ref().into())),
             ExitReason::NoAgent => Self::NoAgent,
-            other => Self::Error(other.to_string()),
         }
     }
 }
 
-impl From<ExitRow> for ExitReason {
-    fn from(row: ExitRow) -> Self {
-        match row {
-            ExitRow::Normal => Self::Normal,
-            ExitRow::Shutdown => Self::Shutdown,
-            ExitRow::ShutdownBecause(text) => Self::ShutdownBecause(text),
-            ExitRow::Killed => Self::Killed,
-            ExitRow::StartFailed(text) => Self::StartFailed(text),
-            ExitRow::Error(text) => Self::Error(text),
-            ExitRow::TurnFailed(text) => Self::TurnFailed(text),
-            ExitRow::CrashLoop => Self::CrashLoop,
-            ExitRow::StateUnreadable(text) => Self::StateUnreadable(text),
-            ExitRow::Linked(row) => Self::Linked(Box::new((*row).into())),
-            ExitRow::NoAgent => Self::NoAgent,
+impl From<ExitForm> for ExitReason {
+    fn from(form: ExitForm) -> Self {
+        match form {
+            ExitForm::Normal => Self::Normal,
+            ExitForm::Shutdown => Self::Shutdown,
+            ExitForm::ShutdownBecause(text) => Self::ShutdownBecause(text),
+            ExitForm::Killed => Self::Killed,
+            ExitForm::StartFailed(text) => Self::StartFailed(text),
+            ExitForm::Error(text) => Self::Error(text),
+            ExitForm::TurnFailed(text) => Self::TurnFailed(text),
+            ExitForm::CrashLoop => Self::CrashLoop,
+            ExitForm::StateUnreadable(text) => Self::StateUnreadable(text),
+            ExitForm::Linked(form) => Self::Linked(Box::new((*form).into())),
+            ExitForm::NoAgent => Self::NoAgent,
         }
     }
 }
 
-impl From<&Rare> for RareRow {
+impl From<&Rare> for RareForm {
     fn from(rare: &Rare) -> Self {
         let hex = |id: Option<MessageId>| id.map(|id| id.to_string());
         Self {
@@ -198,9 +201,9 @@ impl From<&Rare> for RareRow {
     }
 }
 
-impl RareRow {
+impl RareForm {
     /// None if an id is not one.
-    pub(super) fn into_rare(self) -> Option<Rare> {
+    pub fn into_rare(self) -> Option<Rare> {
         let parse = |hex: Option<String>| hex.map(|hex| MessageId::parse(&hex).ok_or(())).transpose().ok();
         Some(Rare {
             content_type: self.content_type,

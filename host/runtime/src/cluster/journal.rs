@@ -1,0 +1,54 @@
+//! Which journal the rows of this host are of, and where the rows of this life of the host begin. A place on a link means
+//! the same for ever because no row is ever given twice. Never a row itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skep_core::{AgentId, Bytes, MessageId};
+use skep_store::{Commit, Error as StoreError, Space, Store, Sync, Write};
+
+use crate::hive::Hive;
+use crate::record::{decode, encode};
+
+/// Where the record is.
+const KEY: &[u8] = b"journal";
+/// Rows of one life of the host: at half a million a second it lasts for a year. It leaves 524,288 lives.
+const ROWS_PER_LIFE_BITS: u32 = 44;
+
+#[derive(Serialize, Deserialize)]
+struct JournalRecord {
+    journal: u64,
+    /// Counts the lives of the host.
+    epoch: u64,
+}
+
+/// What a life of the host begins with.
+pub(super) struct Begun {
+    pub(super) journal: u64,
+    pub(super) first_row: u64,
+}
+
+/// A number for a journal that nobody else has by accident.
+pub(super) fn random(hive: &Hive) -> u64 {
+    let seed = format!("{} {} {}", hive.spec.name, std::process::id(), hive.clock.wall_ns());
+    let address = std::ptr::from_ref(hive) as usize;
+    MessageId::of_text("journal", &format!("{seed} {address}")).0 as u64
+}
+
+/// Begins a life: its epoch is on disk before a row of it is given.
+pub(super) fn begin(hive: &Hive, store: &Arc<dyn Store>) -> Result<Begun, StoreError> {
+    let kept = store.get(Space::Hive, AgentId::OUTSIDE, &[Bytes::from_static(KEY)])?.pop().flatten();
+    let before = kept.map(|value| decode::<JournalRecord>("journal", &value)).transpose();
+    let before =
+        before.map_err(|error| StoreError::Corrupt { place: "journal".to_owned(), detail: error.to_string() })?;
+    let (journal, epoch) = before.map_or_else(|| (random(hive), 0), |(record, _)| (record.journal, record.epoch));
+    let record = JournalRecord { journal, epoch: epoch + 1 };
+    let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(KEY));
+    let write = Write::Put { space, owner, key, value: encode(&record, b"") };
+    store.commit(&Commit { writes: vec![write], sync: Sync::Power })?;
+    let first_row = record.epoch << ROWS_PER_LIFE_BITS;
+    if let Some(committer) = &hive.committer {
+        committer.rows_from(first_row + 1);
+    }
+    Ok(Begun { journal, first_row })
+}

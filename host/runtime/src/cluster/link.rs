@@ -1,0 +1,162 @@
+//! The sending end of a link to another host: what is committed here and not yet there. A task a link brings it to the
+//! server. Never a decision about what is sent again: that is the outbox's.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use skep_bus::nats::Lane;
+use skep_core::outbox::{Outbox, OutboxRoom, Place};
+use skep_core::{AgentId, BoxedMessage, Bytes, Name, SendError};
+use tokio::sync::Notify;
+
+use super::view::OutboxView;
+use super::wire::{MESSAGE_BYTES, Writer};
+use crate::bell::Bell;
+use crate::hive::Hive;
+
+/// What waits for one host on one lane. A host that is gone is waited for up to here; then who sends is told `full`.
+const ROOM: OutboxRoom =
+    OutboxRoom { messages_max: 100_000, bytes_max: 64 << 20, sent_messages_max: 8_192, sent_bytes_max: 8 << 20 };
+/// Messages in one frame, and what they weigh: large enough to make the way to the server cheap, small enough that what
+/// is urgent does not wait behind it.
+const FRAME_MESSAGES_MAX: usize = 512;
+const FRAME_BYTES_MAX: usize = 256 << 10;
+/// The pause after the server could not be reached.
+const RETRY: Duration = Duration::from_millis(250);
+/// What was sent is sent again if nothing was confirmed for so long. Only for what the server has lost: it redelivers by
+/// itself what a host has not taken.
+const RESEND_AFTER: Duration = Duration::from_secs(20);
+
+/// See the module.
+pub(crate) struct Link {
+    pub(crate) host: Name,
+    pub(crate) lane: Lane,
+    outbox: Mutex<Outbox<Waiting>>,
+    /// Rung when there may be room.
+    pub(crate) room: Bell,
+    work: Notify,
+}
+
+struct Waiting {
+    to: AgentId,
+    message: BoxedMessage,
+}
+
+impl Link {
+    pub(super) fn new(host: Name, lane: Lane, last: Place) -> Self {
+        let outbox = Mutex::new(Outbox::new(ROOM, last));
+        Self { host, lane, outbox, room: Bell::default(), work: Notify::new() }
+    }
+
+    /// Promises a place; false: there is no room.
+    pub(crate) fn reserve(&self, weight_bytes: usize) -> bool {
+        self.outbox.lock().reserve(weight_bytes)
+    }
+
+    /// Waits for a place, at most so long, and takes it.
+    pub(crate) async fn wait_for_room(&self, weight_bytes: usize, wait_max: Duration) -> Result<(), SendError> {
+        let look = || self.reserve(weight_bytes).then_some(());
+        let waited = tokio::time::timeout(wait_max, self.room.wait(look)).await;
+        waited.map_err(|_| SendError::Full)
+    }
+
+    pub(crate) fn give_back(&self, weight_bytes: usize) {
+        self.outbox.lock().give_back(weight_bytes);
+        self.room.ring();
+    }
+
+    /// Puts in a message in the order of its commit. `promised_bytes`: of the place that it was promised, if it was.
+    pub(crate) fn push(&self, to: AgentId, message: BoxedMessage, promised_bytes: Option<usize>, now_ns: u64) {
+        let (row, weight_bytes) = (message.row, message.weight_bytes());
+        {
+            let mut outbox = self.outbox.lock();
+            if let Some(promised_bytes) = promised_bytes {
+                outbox.give_back(promised_bytes);
+            }
+            outbox.push(Waiting { to, message }, row, weight_bytes, now_ns);
+        }
+        self.work.notify_one();
+    }
+
+    /// Places go on after this one.
+    pub(super) fn started(&self, first: Place) {
+        self.outbox.lock().started(first);
+    }
+
+    /// The other host has everything up to this place. Returns the rows that can go.
+    pub(super) fn confirm(&self, upto: Place, gap: bool) -> Vec<skep_core::Seq> {
+        let rows = {
+            let mut outbox = self.outbox.lock();
+            let rows = outbox.confirm(upto);
+            if gap {
+                outbox.rewind();
+            }
+            rows
+        };
+        self.room.ring();
+        self.work.notify_one();
+        rows
+    }
+
+    /// What was sent is sent again.
+    pub(super) fn send_again(&self) {
+        self.outbox.lock().rewind();
+        self.work.notify_one();
+    }
+
+    pub(super) fn view(&self, now_ns: u64) -> OutboxView {
+        let outbox = self.outbox.lock();
+        let oldest_ns = outbox.oldest_ns().map_or(0, |since_ns| now_ns.saturating_sub(since_ns));
+        OutboxView {
+            messages: outbox.len() as u64,
+            bytes: outbox.bytes() as u64,
+            messages_max: ROOM.messages_max as u64,
+            oldest: Duration::from_nanos(oldest_ns),
+        }
+    }
+
+    fn awaits_confirmation(&self) -> bool {
+        self.outbox.lock().sent() > 0
+    }
+
+    /// The next frame; what it holds counts as sent.
+    fn frame(&self, hive: &Hive, journal: u64, frame_bytes_max: usize) -> Option<Bytes> {
+        let mut outbox = self.outbox.lock();
+        // Each message has more around it on the way than here.
+        let bytes_max = FRAME_BYTES_MAX.min(frame_bytes_max.saturating_sub(MESSAGE_BYTES));
+        let messages_max = FRAME_MESSAGES_MAX.min(frame_bytes_max / 2 / MESSAGE_BYTES).max(1);
+        let batch = outbox.send(messages_max, bytes_max / 2)?;
+        let mut frame = Writer::new(journal, batch.after);
+        for (place, Waiting { to, message }) in batch.messages {
+            let remote = hive.directory.remotes.get(*to);
+            let to = remote.and_then(|remote| remote.agent);
+            frame.message(place, &hive.directory.told_name(message.sender), to.as_ref(), message);
+        }
+        Some(frame.into_bytes())
+    }
+}
+
+/// Brings what waits to the server, until the hive is gone.
+pub(super) async fn run(hive: Weak<Hive>, link: Arc<Link>) {
+    loop {
+        let idle = tokio::time::timeout(RESEND_AFTER, link.work.notified()).await.is_err();
+        let Some(hive) = hive.upgrade().filter(|hive| !hive.is_closed()) else { return };
+        let Some(cluster) = hive.cluster.get() else { return };
+        if idle && link.awaits_confirmation() && cluster.peers.is_up(&link.host) {
+            link.send_again();
+        }
+        while let Some(frame) = link.frame(&hive, cluster.journal(), cluster.nats.frame_bytes_max()) {
+            if cluster.nats.publish(&link.host, link.lane, frame).await.is_err() {
+                link.send_again();
+                pause().await;
+                break;
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a server that refuses will not")]
+async fn pause() {
+    tokio::time::sleep(RETRY).await;
+}
