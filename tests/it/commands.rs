@@ -8,6 +8,8 @@ use serde_json::Value;
 use skep::client::Connection;
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
+use skep_tests::kit::within;
+use skep_tests::nats::NatsServer;
 use skep_tests::process::{Process, Ran, binary, ran, skep};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -160,6 +162,50 @@ async fn a_host_that_is_alone_says_so_and_has_no_nodes() {
     assert_eq!((&list["kind"], &list["items"], json.err.as_str()), (&"NodeList".into(), &Value::Array(vec![]), ""));
     let none = skep(&["nodes", "--data", "no such folder"]).await;
     assert!(none.code == Some(3) && none.err.contains("E_HOST_UNREACHABLE"), "{none:?}");
+}
+
+/// Waits until a host sees another one in a state, with so many agents.
+async fn sees(data: &Path, host: &str, state: &str, agents: u64) {
+    let mut connection = Connection::open(data).await.expect("a connection");
+    let seen = async {
+        loop {
+            let nodes: Value = connection.get("/v1/nodes").await.expect("nodes");
+            let mut nodes = nodes["items"].as_array().expect("a list").iter();
+            if nodes.any(|node| node["host"] == host && node["state"] == state && node["agents"] == agents) {
+                return;
+            }
+        }
+    };
+    within(&format!("{host} is {state}"), seen).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_of_a_hive_see_each_other_and_one_that_is_killed() {
+    let server = NatsServer::start().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let counter = component("counter").display().to_string();
+    let place = |host: &str| {
+        let (manifest, data) = (dir.path().join(format!("{host}.toml")), dir.path().join(host));
+        let text = format!(
+            "[hive]\nname = \"x\"\nhost = {host:?}\nnats = {:?}\n[plugin.counter]\npath = {counter:?}\n\
+             [agent.counter-{host}]\nplugin = \"counter\"\n",
+            server.url()
+        );
+        std::fs::write(&manifest, text).expect("a manifest");
+        (manifest, data)
+    };
+    let ((a_manifest, a), (b_manifest, b)) = (place("a"), place("b"));
+    let (_one, other) = (Process::up(&a_manifest, &a).await, Process::up(&b_manifest, &b).await);
+    sees(&a, "b", "up", 1).await;
+    sees(&b, "a", "up", 1).await;
+    let table = skep(&["nodes", "--data", &b.display().to_string()]).await;
+    let rows: Vec<Vec<&str>> = table.out.lines().map(|line| line.split('\t').collect()).collect();
+    let found: Vec<_> = rows.iter().map(|row| (row[0], row[1], row[3], row[6])).collect();
+    assert_eq!(found, [("b", "here", "1", "0"), ("a", "up", "1", "0")], "{table:?}");
+    other.kill().await;
+    sees(&a, "b", "gone", 1).await;
+    let names = skep(&["nodes", "-o", "name", "--data", &a.display().to_string()]).await;
+    assert_eq!(names.out, "a\nb\n", "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

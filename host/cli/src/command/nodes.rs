@@ -1,7 +1,7 @@
 //! `skep nodes`: the hosts of the hive as one of them sees them. Never asks another host.
 
 use super::Context;
-use crate::api::types::{List, Node};
+use crate::api::types::{List, Node, Outbox};
 use crate::failure::Outcome;
 use crate::manifest::shown_ms;
 use crate::output::{Document, Table};
@@ -30,7 +30,7 @@ fn table(nodes: &[Node]) -> Table {
             state(node),
             node.since.clone(),
             node.agents.to_string(),
-            format!("{}/{}", node.outbox.messages, node.outbox.messages_max),
+            outbox(node),
             node.outbox.oldest_ms.map_or_else(|| "-".to_owned(), shown_age),
             node.received.to_string(),
         ]);
@@ -44,6 +44,12 @@ fn state(node: &Node) -> String {
     if cut_off { "here (nats is away)".to_owned() } else { node.state.clone() }
 }
 
+/// What waits, of the most that may; nothing where nothing was ever sent.
+fn outbox(node: &Node) -> String {
+    let Outbox { messages, messages_max, .. } = node.outbox;
+    if messages_max == 0 { "-".to_owned() } else { format!("{messages}/{messages_max}") }
+}
+
 /// Whole seconds, from the first one on.
 fn shown_age(ms: u64) -> String {
     shown_ms(if ms < 1_000 { ms } else { ms / 1_000 * 1_000 })
@@ -52,7 +58,6 @@ fn shown_age(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Outbox;
 
     #[test]
     fn a_host_that_is_cut_off_says_so_and_ages_are_short() {
@@ -65,7 +70,7 @@ mod tests {
             outbox: Outbox { messages: 0, bytes: 0, messages_max: 10, oldest_ms: None },
             received: 0,
         };
-        assert_eq!(state(&node), "here (nats is away)");
+        assert_eq!((state(&node), outbox(&node)), ("here (nats is away)".to_owned(), "0/10".to_owned()));
         node.connected = true;
         assert_eq!(state(&node), "here");
         node = Node { state: "gone".to_owned(), connected: false, ..node };
