@@ -125,7 +125,7 @@ mod tests {
         for known in ["agent.", "agent", "swap.failed", "log", ""] {
             assert!(check(known).is_ok(), "{known}");
         }
-        for (slip, meant) in [("agnt", "agent"), ("swap.faild", "swap.failed"), ("deadletter", "ask, commit")] {
+        for (slip, meant) in [("agnt", "agent"), ("swap.faild", "swap.failed"), ("deadletter", "ask, bus, commit")] {
             let error = check(slip).unwrap_err();
             assert!(error.0.help.as_ref().is_some_and(|help| help.contains(meant)), "{:?}", error.0);
         }

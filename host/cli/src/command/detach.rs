@@ -76,10 +76,10 @@ pub(crate) fn show(bar: &Bar, told: &Told) {
 }
 
 pub(super) fn table(status: &HostStatus) -> Table {
-    Table::of_pairs([
-        ("hive", status.hive.clone()),
+    let host = status.host.iter().map(|host| ("host", host.clone()));
+    Table::of_pairs([("hive", status.hive.clone())].into_iter().chain(host).chain([
         ("agents", status.agents.to_string()),
         ("pid", status.pid.to_string()),
         ("data", status.data.clone()),
-    ])
+    ]))
 }
