@@ -9,10 +9,11 @@ GUEST_WORKSPACES := guest-sdk/rust plugins tests/guests/rust
 PYTHON_GUESTS := $(dir $(wildcard tests/guests/python/*/app.py))
 COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
 
-.PHONY: help setup host guests demo test test-sdk test-modes bench lint format kill-200
+.PHONY: help setup host guests demo demo-cluster test test-sdk test-modes bench lint format kill-200
 
 help:
 	@echo "make demo        index this folder with agents that crash, are swapped and are killed; ends with 'verified'"
+	@echo "make demo-cluster  the same on two hosts with a NATS server between them, of which one is killed"
 	@echo "make test        every test, the modes included"
 	@echo "make test-modes  the integration tests again: with every durable agent's instance dropped after each turn,"
 	@echo "                 and with telemetry off"
@@ -37,6 +38,11 @@ guests: host
 
 demo: guests
 	$(SKEP) demo
+
+# With the server that `setup` brings, where there is no other.
+demo-cluster: guests
+	server=$${SKEP_NATS_SERVER:-$$(command -v nats-server || echo $(GUESTS)/venv/bin/nats-server)} && \
+	    SKEP_NATS_SERVER=$$server $(SKEP) demo --cluster
 
 # The SDKs natively, against pretended imports; then all of Skep.
 test: guests test-sdk

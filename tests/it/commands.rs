@@ -8,6 +8,8 @@ use serde_json::Value;
 use skep::client::Connection;
 use skep_tests::guests::component;
 use skep_tests::hives::telemetry;
+use skep_tests::kit::within;
+use skep_tests::nats::NatsServer;
 use skep_tests::process::{Process, Ran, binary, ran, skep};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -147,6 +149,102 @@ async fn explain_says_who_has_really_set_what() {
         assert_eq!(origin("engine.plugin-bytes-max").as_deref(), Some("default"));
         assert_eq!(origin("hive.name").as_deref(), Some("the manifest: hive.name"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_alone_says_so_and_has_no_nodes() {
+    let hive = hive().await;
+    let table = hive.run(&["nodes"]).await;
+    assert_eq!((table.code, table.out.as_str()), (Some(0), ""), "{table:?}");
+    assert!(table.err.contains("this host is alone: nats is not set"), "{table:?}");
+    let json = hive.run(&["nodes", "-o", "json", "-q"]).await;
+    let list: Value = serde_json::from_str(&json.out).unwrap_or_else(|_| panic!("{json:?}"));
+    assert_eq!((&list["kind"], &list["items"], json.err.as_str()), (&"NodeList".into(), &Value::Array(vec![]), ""));
+    let none = skep(&["nodes", "--data", "no such folder"]).await;
+    assert!(none.code == Some(3) && none.err.contains("E_HOST_UNREACHABLE"), "{none:?}");
+}
+
+/// Waits until a host sees another one in a state, with so many agents.
+async fn sees(data: &Path, host: &str, state: &str, agents: u64) {
+    let mut connection = Connection::open(data).await.expect("a connection");
+    let seen = async {
+        loop {
+            let nodes: Value = connection.get("/v1/nodes").await.expect("nodes");
+            let mut nodes = nodes["items"].as_array().expect("a list").iter();
+            if nodes.any(|node| node["host"] == host && node["state"] == state && node["agents"] == agents) {
+                return;
+            }
+        }
+    };
+    within(&format!("{host} is {state}"), seen).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_of_a_hive_see_each_other_and_one_that_is_killed() {
+    let server = NatsServer::start().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let counter = component("counter").display().to_string();
+    let place = |host: &str| {
+        let (manifest, data) = (dir.path().join(format!("{host}.toml")), dir.path().join(host));
+        let text = format!(
+            "[hive]\nname = \"x\"\nhost = {host:?}\nnats = {:?}\n[plugin.counter]\npath = {counter:?}\n\
+             [agent.counter-{host}]\nplugin = \"counter\"\n",
+            server.url()
+        );
+        std::fs::write(&manifest, text).expect("a manifest");
+        (manifest, data)
+    };
+    let ((a_manifest, a), (b_manifest, b)) = (place("a"), place("b"));
+    let (_one, other) = (Process::up(&a_manifest, &a).await, Process::up(&b_manifest, &b).await);
+    sees(&a, "b", "up", 1).await;
+    sees(&b, "a", "up", 1).await;
+    let table = skep(&["nodes", "--data", &b.display().to_string()]).await;
+    let rows: Vec<Vec<&str>> = table.out.lines().map(|line| line.split('\t').collect()).collect();
+    let found: Vec<_> = rows.iter().map(|row| (row[0], row[1], row[3], row[6])).collect();
+    assert_eq!(found, [("b", "here", "1", "0"), ("a", "up", "1", "0")], "{table:?}");
+    other.kill().await;
+    sees(&a, "b", "gone", 1).await;
+    let names = skep(&["nodes", "-o", "name", "--data", &a.display().to_string()]).await;
+    assert_eq!(names.out, "a\nb\n", "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_says_which_one_of_many_it_is_and_no_password() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (manifest, data) = (dir.path().join("hive.toml"), dir.path().join("data").display().to_string());
+    std::fs::write(&manifest, "[hive]\nname = \"x\"\nhost = \"m\"\n").expect("a manifest");
+    // Nobody listens there: a host does its work all the same.
+    let nats = "nats://me:s3cret@127.0.0.1:1";
+    let mut up = tokio::process::Command::new(binary());
+    up.arg("up").arg(&manifest).args(["-d", "--host", "a", "--data", &data, "-o", "json"]);
+    let up = ran(up.env("SKEP_NATS", nats).env("SKEP_HOST", "b")).await;
+    assert_eq!(up.code, Some(0), "{up:?}");
+    let explained = skep(&["explain", "cluster", "--data", &data]).await;
+    let down = skep(&["down", "--data", &data]).await;
+    assert_eq!(down.code, Some(0), "{down:?}");
+    let status: Value = serde_json::from_str(&up.out).unwrap_or_else(|_| panic!("{up:?}"));
+    assert_eq!(status["host"], "a");
+    let expected = "cluster.host\ta\t--host\ncluster.nats\tnats://me:***@127.0.0.1:1\tSKEP_NATS\n";
+    assert_eq!(explained.out, expected, "{explained:?}");
+    for entry in std::fs::read_dir(&data).expect("a folder").flatten().filter(|entry| entry.path().is_file()) {
+        let bytes = std::fs::read(entry.path()).expect("a file");
+        assert!(!bytes.windows(6).any(|six| six == b"s3cret"), "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_the_name_of_a_host_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let manifest = dir.path().join("hive.toml");
+    std::fs::write(&manifest, "[hive]\nname = \"x\"\nnats = \"managed\"\n").expect("a manifest");
+    let manifest = manifest.display().to_string();
+    let plain = skep(&["up", &manifest]).await;
+    assert!(plain.code == Some(7) && plain.err.contains("E_MANIFEST_MISSING_KEY"), "{plain:?}");
+    assert!(plain.err.contains("hive.toml:3:8") && plain.err.contains("--host NAME"), "{plain:?}");
+    let wrong = skep(&["up", &manifest, "-d", "--host", "a", "--nats", "me:s3cret@h"]).await;
+    assert!(wrong.code == Some(2) && wrong.err.contains("E_NATS_URL"), "{wrong:?}");
+    assert!(!format!("{wrong:?}").contains("s3cret"), "{wrong:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 1, "nothing was made");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -138,6 +138,35 @@ async fn a_demo_whose_reader_has_gone_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_of_two_hosts_is_verified_and_leaves_nothing() {
+    let place = Place::new();
+    let mut demo = place.demo(&["--cluster"]);
+    let ends = demo.env("SKEP_NATS_SERVER", skep_tests::nats::binary()).output();
+    let output = tokio::time::timeout(2 * LIMIT, ends).await.expect("an end").expect("a process");
+    let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let bytes = FILES * "some words\n".len();
+    let line = format!("verified: {FILES} files, {bytes} bytes, lost 0, duplicated 0");
+    assert_eq!(out.lines().last(), Some(line.as_str()), "{out}");
+    assert!(told.contains("kill -9 of host b"), "{told}");
+    assert_eq!(place.left(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hosts_take_two_agents_and_a_server() {
+    let place = Place::new();
+    let mut no_server = place.demo(&["--cluster"]);
+    no_server.env("SKEP_NATS_SERVER", place.at("nowhere"));
+    for (mut demo, code, word) in
+        [(place.demo(&["--cluster", "--agents", "1"]), 2, "E_USAGE"), (no_server, 1, "E_NATS_SERVER_MISSING")]
+    {
+        let output = demo.output().await.expect("a process");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && told.contains(word), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_listing_of_a_demo_ends_with_its_time_and_leaves_nothing() {
     let place = Place::new();
     // Of nothing, but it takes hours to read.

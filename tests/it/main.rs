@@ -25,6 +25,7 @@ mod kill;
 mod kit;
 mod lives;
 mod manifest;
+mod nats;
 mod orders;
 mod outside;
 mod plugin;

@@ -59,6 +59,7 @@ pub enum Command {
     Up(command::up::Args),
     Down(command::down::Args),
     Ps(command::ps::Args),
+    Nodes(command::nodes::Args),
     Tree(command::tree::Args),
     Call(command::call::Args),
     Send(command::send::Args),

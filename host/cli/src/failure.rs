@@ -99,6 +99,12 @@ impl From<skep_runtime::Error> for Failure {
     }
 }
 
+impl From<skep_bus::Error> for Failure {
+    fn from(error: skep_bus::Error) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let Problem { code, exit, detail, help, problems, refusal, .. } = problem;

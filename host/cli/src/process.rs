@@ -135,6 +135,8 @@ impl Launch {
             command.arg("--own-session");
         } else {
             command.arg("--ends-with").arg(std::process::id().to_string());
+            // A host of this program's own is none of the user's hive.
+            command.env_remove("SKEP_HOST").env_remove("SKEP_NATS");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.kill_on_drop(true).spawn().map_err(|error| Failure::io("a new host", &error))

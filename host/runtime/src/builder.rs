@@ -249,6 +249,7 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
+            cluster_options: self.cluster.clone(),
             origins: self.origins,
             places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::cell::Cell;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterOptions};
 use crate::commit::{Committer, Job, Trouble};
 use crate::context::TurnContext;
 use crate::dead::Dead;
@@ -58,6 +58,8 @@ pub(crate) struct Hive {
     pub(crate) scheduler: Arc<Scheduler>,
     /// Test mode: every durable agent's instance is dropped after every turn.
     pub(crate) drop_instances: bool,
+    /// None of a host that is alone.
+    pub(crate) cluster_options: Option<ClusterOptions>,
     /// See [`crate::Builder::origin`].
     pub(crate) origins: HashMap<&'static str, String>,
     /// How many wait for a place in the pool of instances.

@@ -12,6 +12,7 @@ use skep_core::supervision::{ChildId, Tree};
 use skep_store::Space;
 
 use crate::cell::{Cell, Mind};
+use crate::cluster::ClusterOptions;
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::name_key;
@@ -169,6 +170,12 @@ pub(crate) fn explain(hive: &Hive) -> Vec<Setting> {
     add("client.window-ms", format!("{window} ms"), by(window == defaults.client_window_ms));
     let data = hive.data_dir.as_ref().map_or("none: memory only".to_owned(), |dir| dir.display().to_string());
     add("store.dir", data, by(hive.data_dir.is_none()));
+    let (host, nats) = match &hive.cluster_options {
+        Some(ClusterOptions { host, nats }) => (host.to_string(), nats.to_string()),
+        None => ("none: this host is alone".to_owned(), "none".to_owned()),
+    };
+    add("cluster.host", host, by(hive.cluster_options.is_none()));
+    add("cluster.nats", nats, by(hive.cluster_options.is_none()));
     for policy in skep_bus::policy::Policy::all() {
         settings.push(Setting {
             name: format!("channel.{}", policy.channel.name()),

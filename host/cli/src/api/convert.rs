@@ -4,7 +4,7 @@ use serde_json::Value;
 use skep_core::event::{self, Severity};
 use skep_core::spec::{Restart, Strategy};
 use skep_core::{DeadReason, Digest};
-use skep_runtime::{AgentDetail, AgentView, DeadLetterView, SwapReceipt, TreeView};
+use skep_runtime::{AgentDetail, AgentView, DeadLetterView, NodeView, OutboxView, SwapReceipt, TreeView};
 
 use super::text::{base64, rfc3339};
 use super::types;
@@ -26,6 +26,20 @@ pub(super) fn agent(view: &AgentView) -> types::Agent {
         mailbox_messages: view.mailbox_messages,
         handled: view.handled,
         restarts: view.restarts,
+    }
+}
+
+pub(super) fn node(view: &NodeView) -> types::Node {
+    let OutboxView { messages, bytes, messages_max, oldest } = view.outbox;
+    let oldest_ms = (messages > 0).then(|| u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX));
+    types::Node {
+        host: view.host.to_string(),
+        state: view.state.word().to_owned(),
+        since: rfc3339(view.since_ms.saturating_mul(1_000_000)),
+        connected: view.connected,
+        agents: view.agents,
+        outbox: types::Outbox { messages, bytes, messages_max, oldest_ms },
+        received: view.received,
     }
 }
 

@@ -60,6 +60,7 @@ impl Api {
             .route("/v1/agents/{agent}/ask", post(messages::ask))
             .route("/v1/agents/{agent}/send", post(messages::send))
             .merge(super::sessions::router())
+            .route("/v1/nodes", get(nodes))
             .route("/v1/tree", get(tree))
             .route("/v1/dead-letters", get(dead_letters))
             .route("/v1/dead-letters/{id}", get(dead_letter).delete(drop_dead_letter))
@@ -89,6 +90,10 @@ async fn resting(State(api): State<Api>, Asked(query): Asked<PageQuery>) -> Answ
         found.unwrap_or(Err(skep_runtime::Error::Stopping))
     });
     answer("AgentList", List { items: agents.await?.iter().map(convert::agent).collect() })
+}
+
+async fn nodes(State(api): State<Api>) -> Answer<List<super::types::Node>> {
+    answer("NodeList", List { items: api.host.nodes().iter().map(convert::node).collect() })
 }
 
 async fn tree(State(api): State<Api>) -> Answer<super::types::TreeNode> {

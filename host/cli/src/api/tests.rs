@@ -23,6 +23,7 @@ async fn served() -> Served {
     let (listener, bound) = socket::bind(data.path()).await.unwrap();
     let status = types::HostStatus {
         hive: "test".into(),
+        host: None,
         version: "0".into(),
         pid: 1,
         manifest: "hive.toml".into(),
@@ -63,6 +64,7 @@ async fn every_shape_has_its_version_and_its_kind() {
     for (path, kind) in [
         ("status", "HostStatus"),
         ("agents", "AgentList"),
+        ("nodes", "NodeList"),
         ("tree", "Tree"),
         ("dead-letters", "DeadLetterList"),
         ("settings", "SettingList"),

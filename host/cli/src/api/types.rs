@@ -43,6 +43,9 @@ pub struct List<T> {
 pub struct HostStatus {
     /// The hive's name.
     pub hive: String,
+    /// The name of this host, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<String>,
     /// The version of the host.
     pub version: String,
     /// Its process.
@@ -86,6 +89,40 @@ pub struct Agent {
     pub handled: u64,
     /// Restarts since the host started.
     pub restarts: u64,
+}
+
+/// `Node`: a line of `skep nodes`, a host of the hive as the one that is asked sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Its name.
+    pub host: String,
+    /// here, up or gone.
+    pub state: String,
+    /// Since when, in UTC.
+    pub since: String,
+    /// Of the host itself: whether it reaches the server. Of another: whether its lease is seen.
+    pub connected: bool,
+    /// Agents that can be addressed there.
+    pub agents: u32,
+    /// What waits for it.
+    pub outbox: Outbox,
+    /// Messages that have come from there since the host started.
+    pub received: u64,
+}
+
+/// What waits for a host: sent or not, and not confirmed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outbox {
+    /// Messages.
+    pub messages: u64,
+    /// What they weigh.
+    pub bytes: u64,
+    /// The most messages that it takes.
+    pub messages_max: u64,
+    /// How long the oldest one waits, in milliseconds; none if nothing does.
+    pub oldest_ms: Option<u64>,
 }
 
 /// `AgentDetail`: all that is known of one agent.

@@ -40,6 +40,8 @@ pub(super) fn run(context: &Context, args: &up::Args) -> Outcome<u8> {
 
 fn launch(context: &Context, args: &up::Args) -> Outcome<Launch> {
     let manifest = check::load(context, &args.file, args.leniency)?;
+    // What is wrong with it is told before anything is made.
+    args.cluster.said(&manifest, context.output.talk_color)?;
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let absolute = |path: &std::path::Path| {
@@ -74,10 +76,10 @@ pub(crate) fn show(bar: &Bar, told: &Told) {
 }
 
 pub(super) fn table(status: &HostStatus) -> Table {
-    Table::of_pairs([
-        ("hive", status.hive.clone()),
+    let host = status.host.iter().map(|host| ("host", host.clone()));
+    Table::of_pairs([("hive", status.hive.clone())].into_iter().chain(host).chain([
         ("agents", status.agents.to_string()),
         ("pid", status.pid.to_string()),
         ("data", status.data.clone()),
-    ])
+    ]))
 }

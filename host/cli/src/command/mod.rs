@@ -12,6 +12,7 @@ pub mod events;
 pub mod explain;
 pub mod inspect;
 pub mod logs;
+pub mod nodes;
 pub mod protocol;
 pub mod ps;
 pub mod restart;
@@ -24,6 +25,7 @@ pub mod tree;
 pub mod up;
 pub mod version;
 
+mod cluster;
 mod complete;
 mod context;
 mod describe;

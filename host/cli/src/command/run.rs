@@ -68,6 +68,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome<u8> {
         Command::Demo(args) => return super::demo::run(context, args),
         Command::Down(args) => talk(super::down::run(context, args)),
         Command::Ps(args) => talk(super::ps::run(context, args)),
+        Command::Nodes(args) => talk(super::nodes::run(context, args)),
         Command::Tree(args) => talk(super::tree::run(context, args)),
         Command::Call(args) => talk(super::call::run(context, args)),
         Command::Send(args) => talk(super::send::run(context, args)),

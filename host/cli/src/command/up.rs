@@ -8,8 +8,9 @@ use skep_core::{ExitReason, Name};
 use skep_runtime::{Builder, Host, Progress};
 use tokio::sync::watch;
 
+use super::cluster::Said;
 use super::logging::{self, LogFormat};
-use super::{Context, check, detach};
+use super::{Context, check, cluster, detach};
 use crate::api::types::HostStatus;
 use crate::api::{self, Api, socket};
 use crate::client::{data_dir, data_dir_origin};
@@ -28,6 +29,7 @@ const API_THREADS: usize = 2;
 #[command(before_help = "Examples:
   skep up                        the hive of ./hive.toml, until Ctrl-C
   skep up -d                     in the background; `skep down` stops it
+  skep up --host a --nats nats://10.0.0.1:4222    one of many hosts of the hive
   skep up demo/hive.toml --data /var/lib/demo --log-format json")]
 pub struct Args {
     /// The manifest, or a folder with a hive.toml
@@ -44,8 +46,10 @@ pub struct Args {
     /// Where the log goes, 2 x 16 MiB at most [default: stderr; host.log in the data directory with --detach]
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
-    /// The host's name in events [default: the hive's]
-    #[arg(long, value_name = "NAME", value_parser = name)]
+    #[command(flatten)]
+    pub(super) cluster: cluster::Args,
+    /// The host's name in events [default: that of --host, else the hive's]
+    #[arg(long, value_name = "NAME", value_parser = cluster::name)]
     name: Option<Name>,
     /// The folder of compiled components [default: skep in the user's cache folder]
     #[arg(long, value_name = "DIR")]
@@ -73,13 +77,9 @@ pub struct Args {
     ends_with: Option<u32>,
 }
 
-fn name(text: &str) -> Result<Name, String> {
-    Name::new(text).map_err(|error| error.to_string())
-}
-
 /// The options of a detached host that are those of this one.
 pub(super) fn forwarded(args: &Args) -> Vec<OsString> {
-    let mut options: Vec<OsString> = Vec::new();
+    let mut options = args.cluster.forwarded();
     let mut push = |name: &str, value: Option<OsString>| {
         if let Some(value) = value {
             options.extend([name.into(), value]);
@@ -123,6 +123,7 @@ fn end_with(parent: u32) -> Outcome {
 
 fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
     let manifest = check::load(context, &args.file, args.leniency)?;
+    let said = args.cluster.said(&manifest, context.output.talk_color)?;
     let data = data_dir(context.data.as_deref(), manifest.folder());
     make_data_dir(&data)?;
     let output = &context.output;
@@ -130,13 +131,15 @@ fn foreground(context: &Context, args: &Args) -> Outcome<u8> {
         logging::start(args.log_format, args.log_file.as_deref(), output.talk_color, output.quiet, output.verbose)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(API_THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the API", &error))?;
-    runtime.block_on(serve(context, args, &manifest, &data))
+    runtime.block_on(serve(context, args, &manifest, &data, said))
 }
 
-async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path) -> Outcome<u8> {
+async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path, said: Said) -> Outcome<u8> {
+    let name = said.host.as_ref().map(ToString::to_string);
+    let starting = started(context, args, manifest, data, said);
     let host = match context.timeout {
-        Some(limit) => context.within(limit, started(context, args, manifest, data)).await?,
-        None => started(context, args, manifest, data).await?,
+        Some(limit) => context.within(limit, starting).await?,
+        None => starting.await?,
     };
     let (listener, bound) = match socket::bind(data).await {
         Ok(bound) => bound,
@@ -145,7 +148,7 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
             return Err(failure);
         }
     };
-    let status = status(args, manifest, data, &host);
+    let status = HostStatus { host: name, ..status(args, manifest, data, &host) };
     let (api, stop) = Api::new(host.clone(), status.clone(), manifest.spec.body_bytes_max);
     tokio::spawn(api::serve(listener, api));
     let signals = Signals::new()?;
@@ -153,7 +156,8 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
         Told::Ready(status).tell();
     } else if args.log_format == LogFormat::Text || args.log_file.is_some() {
         // Among lines of JSON it would be in the way; the event hive.started says the same there.
-        let text = format!("hive {} is up: {} agents, data in {}", status.hive, status.agents, status.data);
+        let host = status.host.as_ref().map(|host| format!(" as host {host}")).unwrap_or_default();
+        let text = format!("hive {} is up{host}: {} agents, data in {}", status.hive, status.agents, status.data);
         let output = context.output.clone();
         // Whoever does not read it keeps nobody waiting.
         drop(std::thread::Builder::new().spawn(move || output.note(&text)));
@@ -163,7 +167,7 @@ async fn serve(context: &Context, args: &Args, manifest: &Manifest, data: &Path)
     code
 }
 
-async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Path) -> Outcome<Host> {
+async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Path, said: Said) -> Outcome<Host> {
     let bar = Bar::new(&context.output, "compiling", 0);
     let (shown, lines) = (bar.clone(), args.ready_lines);
     let mut builder: Builder = Host::builder()
@@ -185,8 +189,12 @@ async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Pat
         Some((dir, origin)) => builder.cache_dir(dir).origin("engine.cache", origin),
         None => builder.origin("engine.cache", "default: compiled in the data directory"),
     };
-    if let Some(name) = args.name.clone() {
+    if let Some(name) = args.name.clone().or(said.host) {
         builder = builder.name(name);
+    }
+    if let Some(options) = said.cluster {
+        let [host, nats] = said.origins;
+        builder = builder.cluster(options).origin("cluster.host", host).origin("cluster.nats", nats);
     }
     if let Some(threads) = args.threads {
         builder = builder.threads(usize::from(threads));
@@ -221,6 +229,7 @@ fn cache_dir() -> Option<(PathBuf, &'static str)> {
 fn status(args: &Args, manifest: &Manifest, data: &Path, host: &Host) -> HostStatus {
     HostStatus {
         hive: manifest.spec.name.to_string(),
+        host: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         manifest: socket::shown_path(&manifest.path),

@@ -1,7 +1,8 @@
 //! `skep demo`: a folder is indexed by sandboxed agents while one of them traps, their plugin is swapped and their host is
-//! killed; at the end their figures are held against native ones. Never a result that is not compared.
+//! killed; at the end their figures are held against native ones. With `--cluster` they are spread over two hosts, of which
+//! one is killed. Never a result that is not compared.
 //!
-//! Reading order: `list` (the files, natively), `stage` (manifest and data directory), `traffic` (the client), `acts`
+//! Reading order: `list` (the files, natively), `stage` (manifests and data directory), `traffic` (the client), `acts`
 //! (trap, swap, kill), `ledger` and `verify` (the comparison), `report`.
 
 mod acts;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use skep_bus::nats::Managed;
 use tokio::process::Child;
 
 use crate::api::types::Done;
@@ -45,6 +47,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// How many digest agents there are.
     pub agents: u32,
+    /// Whether two hosts share the work.
+    pub cluster: bool,
     /// Where the components are, if not in a usual place.
     pub components: Option<PathBuf>,
     /// The data directory, if it is to be kept.
@@ -53,8 +57,11 @@ pub struct Options {
 
 /// Runs the demo; the exit code is 0 only if everything was verified.
 pub fn run(context: &Context, options: &Options) -> Outcome<u8> {
+    if options.cluster && options.agents < 2 {
+        return Err(Failure::usage("two hosts take two agents: --agents 2"));
+    }
     let folder = list::folder(&options.dir)?;
-    let stage = Stage::choose(&folder, options.data.as_deref(), options.components.as_deref())?;
+    let stage = Stage::choose(&folder, options.data.as_deref(), options.components.as_deref(), options.cluster)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("the runtime of the demo", &error))?;
     let outcome = runtime.block_on(async {
@@ -100,12 +107,16 @@ async fn whole(context: &Context, options: &Options, folder: &Path, stage: &Stag
     );
     bar.label("indexing");
     bar.restart(files.len() as u64);
-    let launch = stage.launch(options.agents, trap_on(&files).map(|file| file.name.as_str()))?;
-    let traffic = Arc::new(Traffic::new(Arc::clone(&files), stage.data.clone(), options.agents, bar.clone()));
-    let shown = acts::play(&traffic, stage, &launch, output, &bar).await?;
+    // It ends with this function.
+    let server = server(stage).await?;
+    let trap_on = trap_on(&files).map(|file| file.name.as_str());
+    let players = stage.players(options.agents, trap_on, server.as_ref().map(Managed::url))?;
+    let workers = players.iter().flat_map(|player| player.workers.clone()).collect();
+    let traffic = Arc::new(Traffic::new(Arc::clone(&files), workers, bar.clone()));
+    let shown = acts::play(&traffic, stage, &players, output, &bar).await?;
     bar.clear();
     let expected = Expected::new(&files, &shown.unlike);
-    let mut ledger = Ledger::open(&stage.data).await?;
+    let mut ledger = Ledger::open(&stage.ledger()).await?;
     let totals = ledger.totals_of(expected.count()).await?;
     let extensions = ledger.extensions().await?;
     let mut verifier = Verifier::new(&expected);
@@ -124,7 +135,9 @@ async fn whole(context: &Context, options: &Options, folder: &Path, stage: &Stag
     output.print(&report::document(parts))?;
     tell(context, &expected, &verdict.differences);
     check_acts(&files, &shown)?;
-    down(stage, shown.host).await?;
+    for (player, host) in players.iter().zip(shown.hosts).rev() {
+        down(&player.launch.data, host).await?;
+    }
     if !verdict.is_good() {
         return Err(Failure::new("E_DEMO_DIFFERS", verdict.line()));
     }
@@ -132,6 +145,13 @@ async fn whole(context: &Context, options: &Options, folder: &Path, stage: &Stag
         output.write(format!("{}\n", verdict.line()).as_bytes())?;
     }
     Ok(0)
+}
+
+/// The server between two hosts; none for one.
+async fn server(stage: &Stage) -> Outcome<Option<Managed>> {
+    let Some(dir) = stage.server_dir()? else { return Ok(None) };
+    let started = tokio::task::spawn_blocking(move || Managed::start(&dir)).await;
+    Ok(Some(started.map_err(|error| Failure::new("E_INTERNAL", error.to_string()))??))
 }
 
 /// The file that an agent traps on: an early one, in one part, so that it traps once.
@@ -164,9 +184,9 @@ fn check_acts(files: &[Listed], shown: &acts::Shown) -> Outcome {
     Ok(())
 }
 
-/// Stops the host in order.
-async fn down(stage: &Stage, mut host: Child) -> Outcome {
-    let _: Done = Connection::open(&stage.data).await?.request(hyper::Method::POST, "/v1/shutdown").await?;
+/// Stops a host in order.
+async fn down(data: &Path, mut host: Child) -> Outcome {
+    let _: Done = Connection::open(data).await?.request(hyper::Method::POST, "/v1/shutdown").await?;
     let status = host.wait().await.map_err(|error| Failure::io("the host", &error))?;
     if status.success() {
         return Ok(());

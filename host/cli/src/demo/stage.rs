@@ -1,4 +1,5 @@
-//! Where the demo plays: its components, its manifest and its data directory. Never an agent.
+//! Where the demo plays: its components, its manifests and its data directory, with a part for each host where there are
+//! two. Never an agent.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::traffic::Worker;
 use crate::api::socket::{self, shown_path};
 use crate::failure::{Failure, Outcome};
 use crate::file::open_regular;
@@ -14,8 +16,12 @@ use crate::process::{LOG, Launch, make_data_dir};
 /// The components that are needed.
 const NEEDED: [&str; 3] = ["digest.wasm", "digest-v2.wasm", "ledger.wasm"];
 
-/// The manifest of its hive, in the data directory.
+/// The manifest of its first host, in the data directory.
 const MANIFEST: &str = "hive.toml";
+/// The hosts of a hive of two, and where the manifest of each is. The first one has the ledger.
+const HOSTS: [(&str, &str); 2] = [("a", MANIFEST), ("b", "hive-b.toml")];
+/// What the NATS server between them keeps.
+const NATS: &str = "nats";
 /// How it begins, so that a run of the demo is told from a hive of the user's.
 const MARK: &str = "# Written by `skep demo`.\n";
 
@@ -26,20 +32,47 @@ pub(super) struct Stage {
     pub(super) data: PathBuf,
     /// Whether it is the demo's own, to be removed at the end.
     own: bool,
+    /// Whether two hosts play, each with a data directory in that one.
+    cluster: bool,
     components: PathBuf,
+}
+
+/// A host that plays.
+#[derive(Clone, Debug)]
+pub(super) struct Player {
+    /// Of a host among others.
+    pub(super) name: Option<&'static str>,
+    /// How it is started.
+    pub(super) launch: Launch,
+    /// Its digest agents.
+    pub(super) workers: Vec<Worker>,
+    /// All its agents.
+    pub(super) agents: u32,
+}
+
+impl Player {
+    /// The host, in words.
+    pub(super) fn called(&self) -> String {
+        self.name.map_or_else(|| "the host".to_owned(), |name| format!("host {name}"))
+    }
 }
 
 impl Stage {
     /// Finds the components and chooses the data directory: the one that was named, or a new one that is removed at a good
     /// end. Makes nothing yet.
-    pub(super) fn choose(folder: &Path, data: Option<&Path>, components: Option<&Path>) -> Outcome<Self> {
+    pub(super) fn choose(
+        folder: &Path,
+        data: Option<&Path>,
+        components: Option<&Path>,
+        cluster: bool,
+    ) -> Outcome<Self> {
         let components = found(components)?;
         let own = data.is_none();
         let chosen =
             data.map_or_else(|| std::env::temp_dir().join(format!("skep-demo-{}", std::process::id())), Path::to_owned);
         let data = std::path::absolute(&chosen).map_err(|error| Failure::io(&shown_path(&chosen), &error))?;
         check_free(&data, folder)?;
-        Ok(Self { data, own, components })
+        Ok(Self { data, own, cluster, components })
     }
 
     /// The second version of the digest plugin.
@@ -47,14 +80,47 @@ impl Stage {
         self.components.join("digest-v2.wasm")
     }
 
-    /// Makes the data directory with the manifest in it, and says how its host is started.
-    pub(super) fn launch(&self, agents: u32, trap_on: Option<&str>) -> Outcome<Launch> {
+    /// Where the server between two hosts keeps what it has; none for one host. Makes the data directory.
+    pub(super) fn server_dir(&self) -> Outcome<Option<PathBuf>> {
+        if !self.cluster {
+            return Ok(None);
+        }
         make_data_dir(&self.data)?;
-        let manifest = self.data.join(MANIFEST);
-        let text = manifest_text(&self.components, agents, trap_on);
+        Ok(Some(self.data.join(NATS)))
+    }
+
+    /// The data directory of the host with the ledger.
+    pub(super) fn ledger(&self) -> PathBuf {
+        if self.cluster { self.data.join(HOSTS[0].0) } else { self.data.clone() }
+    }
+
+    /// Makes the data directories with the manifests, and says how the hosts are started: one, or two where there is a
+    /// server between them.
+    pub(super) fn players(&self, agents: u32, trap_on: Option<&str>, server: Option<&str>) -> Outcome<Vec<Player>> {
+        let Some(server) = server else {
+            let part = Part { agents, trap_on, among: None, has_ledger: true };
+            return Ok(vec![self.player(&self.data, MANIFEST, &part)?]);
+        };
+        let player = |(at, (host, manifest)): (usize, (&'static str, &str))| {
+            // The first one has the odd agent.
+            let agents = (agents + u32::from(at == 0)) / 2;
+            let part = Part { agents, trap_on, among: Some((host, server)), has_ledger: at == 0 };
+            self.player(&self.data.join(host), manifest, &part)
+        };
+        HOSTS.into_iter().enumerate().map(player).collect()
+    }
+
+    fn player(&self, data: &Path, manifest: &str, part: &Part<'_>) -> Outcome<Player> {
+        make_data_dir(data)?;
+        let manifest = self.data.join(manifest);
+        let text = manifest_text(&self.components, part);
         std::fs::write(&manifest, text).map_err(|error| Failure::io(&shown_path(&manifest), &error))?;
-        let (data, log) = (self.data.clone(), self.data.join(LOG));
-        Ok(Launch { manifest, data, log, own_session: false, options: Vec::new() })
+        let (data, log) = (data.to_owned(), data.join(LOG));
+        let agent = |number| Worker { agent: format!("{}-{number}", part.digest()), data: data.clone() };
+        let workers = (1..=part.agents).map(agent).collect();
+        let name = part.among.map(|(host, _)| host);
+        let launch = Launch { manifest, data, log, own_session: false, options: Vec::new() };
+        Ok(Player { name, launch, workers, agents: part.agents + u32::from(part.has_ledger) })
     }
 
     /// Whether a host was to play on it: there is something to look at.
@@ -62,11 +128,14 @@ impl Stage {
         self.data.join(MANIFEST).exists()
     }
 
-    /// Waits until a host that was killed has ended, and removes its socket, which is elsewhere.
+    /// Waits until hosts that were killed have ended, and removes their sockets, which are elsewhere.
     pub(super) fn clear(&self) {
-        // The system lets go of the lock when nothing of the process is left.
-        let _held = File::open(self.data.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
-        socket::clear(&self.data);
+        let hosts = HOSTS.iter().filter(|_| self.cluster).map(|(host, _)| self.data.join(host));
+        for data in hosts.chain([self.data.clone()]) {
+            // The system lets go of the lock when nothing of the process is left.
+            let _held = File::open(data.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
+            socket::clear(&data);
+        }
     }
 
     /// Removes what the demo made. What is left over is in the way of nobody but its reader.
@@ -104,20 +173,46 @@ fn is_marked(manifest: &Path) -> bool {
     begin.is_ok_and(|begin| begin == MARK.as_bytes())
 }
 
+/// What one host does of the work.
+struct Part<'a> {
+    /// Digest agents.
+    agents: u32,
+    /// The file that one of them traps on.
+    trap_on: Option<&'a str>,
+    /// The name of the host and the server between it and the other one.
+    among: Option<(&'static str, &'a str)>,
+    has_ledger: bool,
+}
+
+impl Part<'_> {
+    /// What its digest agents are called: names are unique among all hosts of a hive.
+    fn digest(&self) -> String {
+        self.among.map_or_else(|| "digest".to_owned(), |(host, _)| format!("digest-{host}"))
+    }
+}
+
 /// The digest agents keep what they count through kill -9; the ledger keeps it through a power loss too.
-fn manifest_text(components: &Path, agents: u32, trap_on: Option<&str>) -> String {
+fn manifest_text(components: &Path, part: &Part<'_>) -> String {
     let file = |name: &str| json!(components.join(name).to_string_lossy()).to_string();
-    let trap_on = trap_on.map(|name| format!("trap_on = {}\n", json!(name))).unwrap_or_default();
+    let trap_on = part.trap_on.map(|name| format!("trap_on = {}\n", json!(name))).unwrap_or_default();
+    let among = part.among.map(|(host, server)| format!("host = {}\nnats = {}\n", json!(host), json!(server)));
+    let ledger = format!(
+        "[plugin.ledger]\npath = {}\n\n[agent.ledger]\nplugin = \"ledger\"\ndurability = \"full\"\n\n",
+        file("ledger.wasm")
+    );
     format!(
-        "{MARK}\n[hive]\nname = \"demo\"\nclient_window_ms = \"1h\"\n\n\
-         [plugin.digest]\npath = {}\n\n[plugin.ledger]\npath = {}\n\n\
-         [agent.ledger]\nplugin = \"ledger\"\ndurability = \"full\"\n\n\
+        "{MARK}\n[hive]\nname = \"demo\"\nclient_window_ms = \"1h\"\n{}\n\
+         [plugin.digest]\npath = {}\n\n{}\
          [supervisor.digests]\nintensity = 10\n\n\
-         [agent.digest]\nplugin = \"digest\"\nsupervisor = \"digests\"\ncount = {agents}\ndurability = \"process\"\n\
+         [agent.{}]\nplugin = \"digest\"\nsupervisor = \"digests\"\ncount = {}\ndurability = \"process\"\n\
          grants = {{ channels = [\"events\"], send_to = [\"ledger\"] }}\n\n\
-         [agent.digest.config]\nledger = \"ledger\"\n{trap_on}",
+         [agent.{}.config]\nledger = \"ledger\"\n{trap_on}",
+        among.unwrap_or_default(),
         file("digest.wasm"),
-        file("ledger.wasm"),
+        if part.has_ledger { ledger } else { String::new() },
+        part.digest(),
+        part.agents,
+        part.digest(),
     )
 }
 
@@ -140,11 +235,33 @@ mod tests {
 
     #[test]
     fn the_manifest_of_the_demo_is_a_good_one() {
-        let text = manifest_text(Path::new("/c"), 3, Some("a \"quoted\" \u{1F41D}\nname"));
-        let manifest = crate::manifest::parse(&text, Path::new("/d/hive.toml"));
-        let manifest = manifest.unwrap_or_else(|rejected| panic!("{}", rejected.rendered(false)));
-        assert!(manifest.warnings.is_empty());
-        assert_eq!(manifest.spec.root.children.len(), 2);
+        let trap_on = Some("a \"quoted\" \u{1F41D}\nname");
+        let among = Some(("b", "nats://127.0.0.1:4222"));
+        for (among, has_ledger, children, host) in
+            [(None, true, 2, None), (among, true, 2, among), (among, false, 1, among)]
+        {
+            let text = manifest_text(Path::new("/c"), &Part { agents: 3, trap_on, among, has_ledger });
+            let manifest = crate::manifest::parse(&text, Path::new("/d/hive.toml"));
+            let manifest = manifest.unwrap_or_else(|rejected| panic!("{}", rejected.rendered(false)));
+            assert!(manifest.warnings.is_empty());
+            assert_eq!(manifest.spec.root.children.len(), children);
+            assert_eq!(manifest.cluster.host.as_ref().map(skep_core::Name::as_str), host.map(|(name, _)| name));
+        }
+    }
+
+    #[test]
+    fn two_hosts_share_the_agents_and_one_has_the_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        NEEDED.iter().for_each(|name| std::fs::write(folder.path().join(name), "x").unwrap());
+        let data = folder.path().join("data");
+        let stage = Stage::choose(Path::new("/"), Some(&data), Some(folder.path()), true).unwrap();
+        let players = stage.players(3, None, Some("nats://127.0.0.1:1")).unwrap();
+        let agents: Vec<_> = players.iter().flat_map(|player| &player.workers).map(|one| one.agent.as_str()).collect();
+        assert_eq!(agents, ["digest-a-1", "digest-a-2", "digest-b-1"]);
+        let text = |at: usize| std::fs::read_to_string(&players[at].launch.manifest).unwrap();
+        assert!(text(0).contains("[agent.ledger]") && !text(1).contains("[agent.ledger]"));
+        assert_ne!(players[0].launch.data, players[1].launch.data);
+        assert!(stage.is_used());
     }
 
     #[test]
@@ -152,11 +269,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         NEEDED.iter().for_each(|name| std::fs::write(at(name), "x").unwrap());
-        let choose = |data: &Path| Stage::choose(&at("indexed"), Some(data), Some(folder.path()));
+        let choose = |data: &Path| Stage::choose(&at("indexed"), Some(data), Some(folder.path()), false);
         let help = |data: &Path| choose(data).unwrap_err().more.help.unwrap();
         std::fs::create_dir(at("indexed")).unwrap();
         std::fs::create_dir(at("empty")).unwrap();
-        choose(&at("empty")).unwrap().launch(1, None).unwrap();
+        choose(&at("empty")).unwrap().players(1, None, None).unwrap();
         assert!(help(&at("empty")).contains("remove"), "it is the demo's own now");
         let stage = choose(&at("indexed/data")).unwrap();
         assert!(!at("indexed/data").exists(), "nothing is made before the folder is listed");
@@ -166,6 +283,9 @@ mod tests {
         std::fs::write(at("hive/hive.toml"), "[hive]\nname = \"mine\"\n").unwrap();
         assert!(!help(&at("hive")).contains("remove"), "nobody is told to remove what is not the demo's");
         assert_eq!(std::fs::read_dir(at("hive")).unwrap().count(), 1);
-        assert_eq!(Stage::choose(&at("indexed"), None, Some(&at("hive"))).unwrap_err().code, "E_DEMO_COMPONENTS");
+        assert_eq!(
+            Stage::choose(&at("indexed"), None, Some(&at("hive")), false).unwrap_err().code,
+            "E_DEMO_COMPONENTS"
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! The demo as a client: every file goes to a digest agent and is sent again, with the same id, until its result comes.
 //! Never holds more of a file than one part, and never sends other bytes under the same id.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -40,11 +42,20 @@ pub(super) enum Sent {
     Gone,
 }
 
+/// Where a part of the files goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Worker {
+    /// The digest agent.
+    pub(super) agent: String,
+    /// The data directory of its host.
+    pub(super) data: PathBuf,
+}
+
 /// What all senders share.
 pub(super) struct Traffic {
     pub(super) files: Arc<Vec<Listed>>,
-    pub(super) data: PathBuf,
-    pub(super) agents: u32,
+    /// At least one.
+    workers: Vec<Worker>,
     pub(super) gate: Gate,
     next: AtomicUsize,
     again: AtomicUsize,
@@ -61,9 +72,9 @@ struct Reply {
 }
 
 impl Traffic {
-    pub(super) fn new(files: Arc<Vec<Listed>>, data: PathBuf, agents: u32, bar: Bar) -> Self {
+    pub(super) fn new(files: Arc<Vec<Listed>>, workers: Vec<Worker>, bar: Bar) -> Self {
         let (next, again) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { files, data, agents, gate: Gate::new(), next, again, bar }
+        Self { files, workers, gate: Gate::new(), next, again, bar }
     }
 
     /// Messages that were sent again.
@@ -73,7 +84,7 @@ impl Traffic {
 
     /// One of several senders: takes files until there are none. Gives what is not as listed, by place.
     pub(super) async fn send_files(self: Arc<Self>) -> Outcome<Vec<(usize, Sent)>> {
-        let mut line = Line { traffic: &self, connection: None };
+        let mut line = Line { traffic: &self, connections: HashMap::new() };
         let mut unlike = Vec::new();
         loop {
             let place = self.next.fetch_add(1, Ordering::Relaxed);
@@ -89,15 +100,18 @@ impl Traffic {
     }
 }
 
-/// A sender's connection, opened again whenever it breaks.
+/// A sender's connections, one to each host; opened again whenever one breaks.
 struct Line<'a> {
     traffic: &'a Traffic,
-    connection: Option<Connection>,
+    connections: HashMap<&'a Path, Connection>,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
     async fn send_file(&mut self, place: usize, file: &Listed) -> Outcome<Sent> {
-        let agent = format!("digest-{}", place as u64 % u64::from(self.traffic.agents) + 1);
+        let workers = &self.traffic.workers;
+        let Some(worker) = place.checked_rem(workers.len()).and_then(|at| workers.get(at)) else {
+            return Err(Failure::new("E_DEMO_FAILED", "there is no digest agent"));
+        };
         let parts = (file.figures.bytes as usize).div_ceil(PART_BYTES).max(1);
         let Ok(mut reader) = File::open(&file.path) else { return Ok(Sent::Gone) };
         let mut counter = Counter::default();
@@ -107,21 +121,21 @@ impl Line<'_> {
             let Ok(bytes) = next_part(&mut reader) else { return Ok(Sent::Gone) };
             counter.add(&bytes);
             let message = message(place, part, parts, &file.name, bytes);
-            reply = self.until_acknowledged(&agent, &message).await?;
+            reply = self.until_acknowledged(worker, &message).await?;
         }
         let figures = counter.finish();
         check(&file.name, &figures, &reply)?;
         Ok(if figures == file.figures { Sent::AsListed } else { Sent::Changed(figures) })
     }
 
-    async fn until_acknowledged(&mut self, agent: &str, message: &Outgoing) -> Outcome<Bytes> {
+    async fn until_acknowledged(&mut self, worker: &'a Worker, message: &Outgoing) -> Outcome<Bytes> {
         let began = Instant::now();
         loop {
-            match self.attempt(agent, message).await {
+            match self.attempt(worker, message).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) if is_final(&failure) || began.elapsed() > MESSAGE_TIME_MAX => return Err(failure),
                 Err(_) => {
-                    self.connection = None;
+                    self.connections.remove(&*worker.data);
                     self.traffic.again.fetch_add(1, Ordering::Relaxed);
                     pause().await;
                 }
@@ -129,12 +143,12 @@ impl Line<'_> {
         }
     }
 
-    async fn attempt(&mut self, agent: &str, message: &Outgoing) -> Outcome<Bytes> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(Connection::open(&self.traffic.data).await?),
+    async fn attempt(&mut self, worker: &'a Worker, message: &Outgoing) -> Outcome<Bytes> {
+        let connection = match self.connections.entry(&worker.data) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => free.insert(Connection::open(&worker.data).await?),
         };
-        connection.ask(agent, message).await
+        connection.ask(&worker.agent, message).await
     }
 }
 
@@ -149,7 +163,7 @@ fn is_final(failure: &Failure) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client of another process has no event to wait for")]
-async fn pause() {
+pub(super) async fn pause() {
     tokio::time::sleep(PAUSE).await;
 }
 

@@ -7,11 +7,12 @@ use skep_core::Name;
 use skep_core::spec::{HiveSpec, PluginSpec};
 use toml::de::DeTable;
 
+use super::cluster::Cluster;
 use super::keys::ROOT;
 use super::problem::{Code, LoadError, Problem, Problems, Rejected, UnknownKeys, shown_path};
 use super::section::Section;
 use super::source::Source;
-use super::{agent, plugin, supervisor, tree};
+use super::{agent, cluster, plugin, supervisor, tree};
 
 /// The largest manifest, in bytes: 100,000 agents of 160 bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -25,6 +26,8 @@ const FILE_NAME: &str = "hive.toml";
 pub struct Manifest {
     /// What it says.
     pub spec: HiveSpec,
+    /// What it says of the hosts of the hive.
+    pub cluster: Cluster,
     /// Where it is.
     pub path: PathBuf,
     /// What is probably a mistake in it, ready to be shown through [`Manifest::shown_warnings`].
@@ -81,11 +84,11 @@ pub fn parse_as(text: &str, path: &Path, unknown_keys: UnknownKeys) -> Result<Ma
     let root = Section::new(table.get_ref(), ROOT, "the manifest".to_owned(), 0..0, &mut problems);
     let (spec, plugin_places) = read(&root, folder_of(path), &mut problems);
     match spec {
-        Some(spec) if !problems.any_error() => {
+        Some((spec, cluster)) if !problems.any_error() => {
             let (warnings, warnings_left_out) = problems.into_sorted();
             let hive_keys = root.keys_of("hive");
             let path = path.to_owned();
-            Ok(Manifest { spec, path, warnings, warnings_left_out, source, plugin_places, hive_keys })
+            Ok(Manifest { spec, cluster, path, warnings, warnings_left_out, source, plugin_places, hive_keys })
         }
         _ => Err(problems.reject(source)),
     }
@@ -111,19 +114,23 @@ pub(super) fn syntax_problems(text: &str, errors: &[toml::de::Error], problems: 
     walkable
 }
 
-fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> (Option<HiveSpec>, Vec<plugin::Place>) {
+type Parts = (Option<(HiveSpec, Cluster)>, Vec<plugin::Place>);
+
+fn read(root: &Section<'_>, folder: &Path, problems: &mut Problems) -> Parts {
     let spec = hive(root, problems);
     let (plugins, places): (Vec<_>, Vec<_>) = plugin::read_all(root, folder, problems).into_iter().unzip();
     let supervisors = supervisor::read_all(root, problems);
     let agents = agent::read_all(root, problems);
     let names: Vec<Name> = plugins.iter().map(|plugin: &PluginSpec| plugin.name.clone()).collect();
-    let body_bytes_max = spec.as_ref().map_or(0, |spec| spec.body_bytes_max);
-    let tree = tree::build(supervisors, agents, &names, body_bytes_max, problems);
-    let spec = spec.zip(tree).map(|(spec, root)| HiveSpec { plugins, root, ..spec });
+    let body_bytes_max = spec.as_ref().map_or(0, |(spec, _)| spec.body_bytes_max);
+    // Whom another host has is not known here.
+    let is_alone = spec.as_ref().is_some_and(|(_, cluster)| cluster.nats.is_none());
+    let tree = tree::build(supervisors, agents, &names, body_bytes_max, is_alone, problems);
+    let spec = spec.zip(tree).map(|((spec, cluster), root)| (HiveSpec { plugins, root, ..spec }, cluster));
     (spec, places)
 }
 
-fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<HiveSpec> {
+fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<(HiveSpec, Cluster)> {
     let help = "[hive]\nname = \"NAME\"";
     if !root.has("hive") {
         root.missing("hive", help, problems);
@@ -137,7 +144,7 @@ fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<HiveSpec> {
     let mut spec = HiveSpec::new(name);
     section.number("body_bytes_max", &mut spec.body_bytes_max, problems);
     section.number("client_window_ms", &mut spec.client_window_ms, problems);
-    Some(spec)
+    Some((spec, cluster::read(&section, problems)))
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -23,6 +23,8 @@ pub enum Form {
     Path,
     /// `sha256:` and 64 digits.
     Digest,
+    /// `managed` or the URL of a NATS server.
+    Nats,
     /// true or false.
     Flag,
     /// A whole number, with its bounds.
@@ -74,6 +76,8 @@ pub(super) static HIVE: &[Key] = &[
         "10m",
         "How long the ids that clients give their messages are remembered.",
     ),
+    key("host", Form::Name, "none", "The name of this host, one of many of the hive."),
+    key("nats", Form::Nats, "none", "The NATS server between the hosts; without one a host is alone."),
 ];
 
 /// `[plugin.NAME]`.

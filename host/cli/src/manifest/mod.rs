@@ -2,6 +2,7 @@
 //! starts anything and never touches a plugin file; docs/manifest.md explains the format.
 
 mod agent;
+mod cluster;
 mod config;
 mod hive;
 mod keys;
@@ -17,6 +18,7 @@ mod unit;
 mod words;
 
 pub use agent::agent_from_toml;
+pub use cluster::{Cluster, NATS_FORMS, nats_server};
 pub use hive::{AGENTS_MAX, MANIFEST_BYTES_MAX, Manifest, load, parse, parse_as};
 pub use keys::{Form, Key, ROOT, find_key};
 pub use problem::{Code, LoadError, Problem, Rejected, Severity, UnknownKeys};

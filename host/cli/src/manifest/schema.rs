@@ -40,6 +40,7 @@ fn of_form(key: &Key) -> Value {
         Form::Name => json!({ "type": "string", "pattern": "^[A-Za-z0-9_.:/@+-]{1,128}$" }),
         Form::Path => json!({ "type": "string", "minLength": 1 }),
         Form::Digest => json!({ "type": "string", "pattern": "^(sha256:)?[0-9a-fA-F]{64}$" }),
+        Form::Nats => json!({ "anyOf": [{ "enum": ["managed"] }, { "type": "string", "pattern": "^(nats|tls)://" }] }),
         Form::Flag => json!({ "type": "boolean" }),
         Form::Count(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Form::Bytes(min, max) => with_bare(key.name.contains("_bytes"), SIZE_PATTERN, min, max),

@@ -19,7 +19,7 @@ pub(super) struct Source {
 impl Source {
     /// `name` is safe to show.
     pub(super) fn new(name: String, text: &str) -> Self {
-        let text = harmless(text);
+        let text = without_secrets(&harmless(text));
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1))
             .collect();
@@ -114,6 +114,19 @@ fn harmless(text: &str) -> String {
     out
 }
 
+/// The text with what URLs have before their `@` made stars, in a line of `nats` also where it is no URL.
+fn without_secrets(text: &str) -> String {
+    let hidden = |line: &str| {
+        let from = line.find("://").map(|at| at + 3).or_else(|| line.find("nats").map(|at| at + 4));
+        let secret =
+            from.zip(line.rfind('@')).and_then(|(from, to)| line.get(from..to).map(|secret| (from, to, secret)));
+        let Some((from, to, secret)) = secret else { return line.to_owned() };
+        let stars = "*".repeat(secret.len());
+        format!("{}{stars}{}", line.get(..from).unwrap_or_default(), line.get(to..).unwrap_or_default())
+    };
+    text.split_inclusive('\n').map(hidden).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +137,12 @@ mod tests {
         assert_eq!(source.text, "a?[31m?\n\u{fffd}b = 1\n");
         assert_eq!(source.place(8), (2, 1));
         assert_eq!(source.place(11), (2, 2));
+    }
+
+    #[test]
+    fn secrets_are_stars_and_places_stay() {
+        let source = Source::new("x".into(), "a = \"nats://me:s3cret@h\"\nnats = \"s3cret@h\"\nmail = \"a@b\"\n");
+        assert_eq!(source.text, "a = \"nats://*********@h\"\nnats**********@h\"\nmail = \"a@b\"\n");
     }
 
     #[test]

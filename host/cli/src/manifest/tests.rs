@@ -201,6 +201,42 @@ fn an_error_is_told_also_after_more_warnings_than_are_kept() {
     assert_eq!(LoadError::from(Box::new(rejected)).code(), "E_MANIFEST_TYPE");
 }
 
+fn hive(keys: &str) -> Result<Manifest, Rejected> {
+    parse(&format!("[hive]\nname = \"test\"\n{keys}"), Path::new("hive.toml"))
+}
+
+#[test]
+fn a_hive_of_many_hosts_says_which_one_this_is_and_where_they_meet() {
+    let manifest = hive("host = \"a\"\nnats = \"tls://me:s3cret@h:4222\"\n").expect("a good one");
+    assert_eq!(manifest.cluster.host.as_ref().map(skep_core::Name::as_str), Some("a"));
+    assert_eq!(manifest.cluster.nats.as_ref().map(ToString::to_string).as_deref(), Some("tls://me:***@h:4222"));
+    assert_eq!(manifest.origin("nats"), "the manifest: hive.nats");
+    // Who is to be told may be at another host.
+    let text = "nats = \"managed\"\n[plugin.p]\npath = \"p.wasm\"\n[agent.a]\nplugin = \"p\"\n\
+                grants = { channels = [\"data\"], send_to = [\"ledger\"] }\n";
+    let manifest = hive(text).expect("a good one");
+    assert!(manifest.warnings.is_empty(), "{}", manifest.shown_warnings(false));
+    // Without a name it can be used only where an option gives one.
+    let error = manifest.rejected_without_host();
+    assert_eq!(error.code(), "E_MANIFEST_MISSING_KEY");
+    let LoadError::Rejected(rejected) = error else { panic!() };
+    let shown = rejected.rendered(false);
+    assert!(shown.contains("hive.toml:3:8") && shown.contains("--host NAME"), "{shown}");
+}
+
+#[test]
+fn the_password_of_a_server_is_never_shown() {
+    for wrong in ["nats = \"http://me:s3cret@h\"\n", "nats = \"me:s3cret@h\"\n", "nats = nats://me:s3cret@h\n"] {
+        let rejected = hive(wrong).expect_err("it is wrong");
+        let shown = format!("{}{}{rejected}", rejected.rendered(false), rejected.to_json());
+        assert!(shown.contains("hive.toml:3:") && !shown.contains("s3cret"), "{shown}");
+    }
+    // Nor where the line beside it is wrong.
+    let rejected = hive("nats = \"nats://me:s3cret@h\"\nhost = \"a b\"\n").expect_err("it is wrong");
+    assert_eq!(codes(&rejected), ["E_MANIFEST_VALUE"]);
+    assert!(!rejected.rendered(false).contains("s3cret"), "{}", rejected.rendered(false));
+}
+
 #[test]
 fn errors_when_names_are_there_twice() {
     let by_table = bad("[agent.a]\nplugin = \"p\"\n[agent.a]\nplugin = \"p\"\n[agent.b]\nplugn = \"p\"\n");
@@ -320,7 +356,8 @@ fn the_defaults_of_the_table_are_those_of_the_core() {
     let said: String = BUDGET.iter().map(|key| format!("{} = {}\n", key.name, literal(key))).collect();
     let spec = good(&format!("[agent.a]\nplugin = \"p\"\n[agent.a.budget]\n{said}"));
     assert_eq!(agent(&spec).budget, Budget::default());
-    let said: String = HIVE.iter().skip(1).map(|key| format!("{} = {}\n", key.name, literal(key))).collect();
+    let with_default = HIVE.iter().filter(|key| !["required", "none"].contains(&key.default));
+    let said: String = with_default.map(|key| format!("{} = {}\n", key.name, literal(key))).collect();
     let text = format!("[hive]\nname = \"test\"\n{said}");
     let spec = parse(&text, Path::new("hive.toml")).unwrap().spec;
     assert_eq!((spec.body_bytes_max, spec.client_window_ms), {

@@ -25,6 +25,7 @@ pub(super) fn build(
     agents: Vec<AgentDraft<'_>>,
     plugins: &[Name],
     body_bytes_max: u32,
+    is_alone: bool,
     problems: &mut Problems,
 ) -> Option<SupervisorSpec> {
     let root = Name::new(ROOT_NAME).ok()?;
@@ -32,7 +33,9 @@ pub(super) fn build(
     let agents = expanded(agents, &supervisors, problems);
     check_agents(&agents, &supervisors, &index, plugins, body_bytes_max, problems);
     check_parents(&supervisors, &index, problems);
-    check_addresses(&agents, problems);
+    if is_alone {
+        check_addresses(&agents, problems);
+    }
     let order = top_down(&supervisors, &index, problems)?;
     Some(assembled(supervisors, agents, &index, &order))
 }

@@ -1,5 +1,6 @@
 //! What an embedder says about the cluster, and what it is shown of it. Never anything that runs.
 
+use std::fmt;
 use std::time::Duration;
 
 use skep_core::Name;
@@ -11,6 +12,22 @@ pub enum NatsServer {
     Managed,
     /// It is there already: `nats://HOST:PORT`.
     Url(String),
+}
+
+impl fmt::Display for NatsServer {
+    /// Without what a URL has before its `@` as a password or a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = match self {
+            Self::Managed => return f.write_str("managed"),
+            Self::Url(url) => url,
+        };
+        let Some((user, server)) = url.rsplit_once('@') else { return f.write_str(url) };
+        let (scheme, user) = user.split_once("://").unwrap_or(("nats", user));
+        match user.split_once(':') {
+            Some((user, _)) => write!(f, "{scheme}://{user}:***@{server}"),
+            None => write!(f, "{scheme}://***@{server}"),
+        }
+    }
 }
 
 /// How a host is one of many.
@@ -86,4 +103,23 @@ pub struct NodeView {
     pub received: u64,
     /// Of this host: whether the server is reached. Of another: whether its lease is seen.
     pub connected: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_shown_without_its_secret() {
+        for (url, shown) in [
+            ("nats://h:4222", "nats://h:4222"),
+            ("tls://me:s3cret@h:4222", "tls://me:***@h:4222"),
+            ("nats://s3cret@h", "nats://***@h"),
+            ("nats://me:s3@ret:x@h", "nats://me:***@h"),
+            ("me:s3cret@h", "nats://me:***@h"),
+        ] {
+            assert_eq!(NatsServer::Url(url.to_owned()).to_string(), shown, "{url}");
+        }
+        assert_eq!(NatsServer::Managed.to_string(), "managed");
+    }
 }
