@@ -128,7 +128,7 @@ async fn what_is_for_a_host_that_is_gone_waits_for_it() {
     nats.start_again().await;
     let mut watch = Watch::on(&a);
     let b = b.started().await;
-    watch.expect(&noted("a", "answer ok []")).await;
+    watch.expect(&noted("a", "answer []")).await;
     until_confirmed(&a, "two").await;
     let came_b = came(&b, "b").await;
     assert_eq!(came_b[..3], ["first 1 from a", "second 2 from a", "third 1 from a"]);
@@ -161,7 +161,7 @@ async fn an_ask_of_another_host_ends_at_its_deadline_and_with_the_end_of_its_cal
     told(&a, "a", json!([ask("b", "hold", 100)])).await;
     watch.expect(&event("custom").saying("answer").saying("no reply by the deadline")).await;
     told(&a, "a", json!([ask("b", "hold", 60_000), send("b", "end", 1)])).await;
-    watch.expect(&event("custom").saying("answer").saying("the receiver ended")).await;
+    watch.expect(&event("custom").saying("answer").saying("the receiver has ended")).await;
     drop(b);
 }
 
@@ -187,7 +187,7 @@ async fn a_message_for_nobody_is_a_dead_letter_where_it_came_to_and_its_asker_is
     let sent = try_told(&a, "a", json!([send("b", "late", 1), ask("b", "late", 60_000)])).await.expect("two sends");
     assert!(!sent.iter().any(|result| result.to_string().contains("error")), "{sent:?}");
     watch.expect(&event("message.dead-letter").with("reason", "absent")).await;
-    watch_a.expect(&event("custom").saying("answer").saying("the receiver ended")).await;
+    watch_a.expect(&event("custom").saying("answer").saying("the receiver has ended")).await;
     assert!(b.dead_letters(10).expect("letters").iter().any(|letter| letter.to.as_str() == "b"));
 }
 

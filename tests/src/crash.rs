@@ -2,7 +2,8 @@
 //! send again what was not acknowledged, and a model that says what must be there in the end.
 //!
 //! The workload is that of the fixture `relay`: each client sends numbers to a relay of its own, by turns as a message and
-//! as an ask; relays pass them on, ask each other, call a clerk and set timers.
+//! as an ask; relays pass them on, ask each other, call a clerk and set timers. On two hosts every second relay is on the
+//! other one, and the NATS server between them is killed too.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use skep::api::types::{DeadLetter, List, MessageQuery, SwapRequest};
+use skep::api::types::{DeadLetter, List, MessageQuery, Node, SwapRequest};
 use skep::client::{Connection, Outgoing};
 use skep::failure::Failure;
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::chance::Chance;
 use crate::guests::{component, variant};
+use crate::nats::NatsServer;
 use crate::process::Process;
 
 /// Relays, each with a client.
@@ -36,6 +38,8 @@ pub struct Plan {
     pub kills: u32,
     /// Whether swaps are under way at the kills.
     pub swaps: bool,
+    /// One, or two of one hive.
+    pub hosts: usize,
 }
 
 /// What came of it.
@@ -51,25 +55,55 @@ pub struct Outcome {
 }
 
 struct Shared {
-    data: PathBuf,
-    /// Counts the starts of the host.
-    starts: watch::Sender<u64>,
+    homes: Vec<Home>,
     acked: watch::Sender<u64>,
     done: AtomicBool,
     swaps_begun: AtomicU64,
     swaps_unfinished: AtomicU64,
 }
 
+/// A host, whichever process it is.
+struct Home {
+    manifest: PathBuf,
+    data: PathBuf,
+    /// Counts its starts.
+    starts: watch::Sender<u64>,
+}
+
+impl Home {
+    /// One of so many; with the server between them.
+    fn new(dir: &Path, host: usize, hosts: usize, nats: Option<&NatsServer>) -> Self {
+        let file = dir.join(format!("hive-{host}.toml"));
+        let own = nats.map(|nats| format!("host = \"host-{host}\"\nnats = \"{}\"\n", nats.url()));
+        std::fs::write(&file, manifest(&own.unwrap_or_default(), host, hosts)).expect("a manifest");
+        Self { manifest: file, data: dir.join(format!("data-{host}")), starts: watch::Sender::new(0) }
+    }
+
+    fn started(&self) {
+        self.starts.send_modify(|starts| *starts += 1);
+    }
+}
+
+impl Shared {
+    /// Where an agent is: relays by turns, and the clerk on the first host.
+    fn home_of(&self, agent: &str) -> &Home {
+        let relay = (0..RELAYS).find(|relay| name(*relay) == agent).unwrap_or(0);
+        &self.homes[relay % self.homes.len()]
+    }
+}
+
 fn name(relay: usize) -> String {
     format!("relay-{}", relay % RELAYS)
 }
 
-fn manifest() -> String {
+fn manifest(own: &str, host: usize, hosts: usize) -> String {
     let path = component("relay");
-    let mut text = format!("[hive]\nname = \"kill\"\n\n[plugin.relay]\npath = {:?}\n", path.display().to_string());
-    text.push_str("\n[agent.clerk]\nplugin = \"relay\"\ndurability = \"process\"\n");
-    for relay in 0..RELAYS {
-        let durability = ["full", "process"][relay % 2];
+    let mut text = format!("[hive]\nname = \"kill\"\n{own}\n[plugin.relay]\npath = {:?}\n", path.display().to_string());
+    if host == 0 {
+        text.push_str("\n[agent.clerk]\nplugin = \"relay\"\ndurability = \"process\"\n");
+    }
+    for relay in (0..RELAYS).filter(|relay| relay % hosts == host) {
+        let durability = ["full", "process"][relay / hosts % 2];
         let (next, peer) = (name(relay + 1), name(relay + 2));
         text.push_str(&format!(
             "\n[agent.{}]\nplugin = \"relay\"\ndurability = \"{durability}\"\n\
@@ -84,18 +118,21 @@ fn manifest() -> String {
 /// Runs the workload, kills its host as planned, and holds what is there in the end against what was acknowledged.
 pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
     let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("hive.toml");
-    std::fs::write(&file, manifest()).expect("a manifest");
+    let mut nats = if plan.hosts > 1 { Some(NatsServer::start().await) } else { None };
+    let home = |host| Home::new(dir.path(), host, plan.hosts, nats.as_ref());
     let shared = Arc::new(Shared {
-        data: dir.path().join("data"),
-        starts: watch::Sender::new(0),
+        homes: (0..plan.hosts).map(home).collect(),
         acked: watch::Sender::new(0),
         done: AtomicBool::new(false),
         swaps_begun: AtomicU64::new(0),
         swaps_unfinished: AtomicU64::new(0),
     });
-    let mut process = Process::up(&file, &shared.data).await;
-    shared.starts.send_replace(1);
+    let mut processes = Vec::new();
+    for home in &shared.homes {
+        processes.push(Process::up(&home.manifest, &home.data).await);
+        home.started();
+    }
+    until_acquainted(&shared).await;
     let clients: Vec<_> = (0..RELAYS).map(|relay| tokio::spawn(client(shared.clone(), relay))).collect();
     let versions: Vec<PathBuf> = (1..=2).map(|mark| variant("relay", dir.path(), mark)).collect();
     let mut slowest_start = Duration::ZERO;
@@ -106,11 +143,19 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
             tokio::spawn(swap(shared.clone(), version));
             some_moment(&shared, &mut chance).await;
         }
-        process.kill().await;
-        let (started, took) = start_again(&file, &shared.data, &mut chance).await;
-        process = started;
+        if let Some(nats) = nats.as_mut().filter(|_| chance.once_in(3)) {
+            nats.kill().await;
+            some_moment(&shared, &mut chance).await;
+            nats.start_again().await;
+            continue;
+        }
+        let victim = chance.below(plan.hosts as u64) as usize;
+        let home = &shared.homes[victim];
+        processes.remove(victim).kill().await;
+        let (started, took) = start_again(&home.manifest, &home.data, &mut chance).await;
+        processes.insert(victim, started);
         slowest_start = slowest_start.max(took);
-        shared.starts.send_modify(|starts| *starts += 1);
+        home.started();
     }
     shared.done.store(true, Ordering::SeqCst);
     let mut sent = Vec::new();
@@ -124,6 +169,25 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
         swaps_begun: shared.swaps_begun.load(Ordering::SeqCst),
         swaps_unfinished: shared.swaps_unfinished.load(Ordering::SeqCst),
     }
+}
+
+/// Hosts that have never run before hear of each other's agents only when both are there.
+async fn until_acquainted(shared: &Shared) {
+    let own = |host: usize| (0..RELAYS).filter(|relay| relay % shared.homes.len() == host).count() + usize::from(host == 0);
+    let acquainted = async {
+        for (at, home) in shared.homes.iter().enumerate() {
+            let others: usize = (0..shared.homes.len()).filter(|host| *host != at).map(own).sum();
+            let mut connection = Connection::open(&home.data).await.expect("a connection");
+            loop {
+                let nodes: List<Node> = connection.get("/v1/nodes").await.expect("a list");
+                let known: u32 = nodes.items.iter().filter(|node| node.state == "up").map(|node| node.agents).sum();
+                if known as usize == others {
+                    break;
+                }
+            }
+        }
+    };
+    crate::kit::within("hosts that know of each other", acquainted).await;
 }
 
 /// After some acknowledgements or some time, whichever comes first.
@@ -171,8 +235,8 @@ struct Request {
 /// A client's way to the host, whichever process that is.
 struct Line<'a> {
     shared: &'a Shared,
-    /// With the start of the host that it was made to.
-    connection: Option<(u64, Connection)>,
+    /// With the start of the host that it was made to, and its data directory.
+    connection: Option<(u64, PathBuf, Connection)>,
 }
 
 impl Line<'_> {
@@ -186,20 +250,20 @@ impl Line<'_> {
 
     async fn until_done(&mut self, request: &Request) -> Bytes {
         loop {
-            let start = *self.shared.starts.borrow();
+            let start = *self.shared.home_of(&request.agent).starts.borrow();
             match self.try_once(start, request).await {
                 Ok(reply) => return reply,
-                Err(failure) => self.wait_for_another(start, &failure).await,
+                Err(failure) => self.wait_for_another(&request.agent, start, &failure).await,
             }
         }
     }
 
     /// The host is gone: the next one is waited for. Any other failure is none that a kill explains.
-    async fn wait_for_another(&mut self, start: u64, failure: &Failure) {
+    async fn wait_for_another(&mut self, agent: &str, start: u64, failure: &Failure) {
         let gone = ["E_HOST_GONE", "E_HOST_UNREACHABLE"].contains(&&*failure.code);
         assert!(gone, "a host that runs refuses: {} {}\n{}", failure.code, failure.message, self.shown().await);
         self.connection = None;
-        let mut starts = self.shared.starts.subscribe();
+        let mut starts = self.shared.home_of(agent).starts.subscribe();
         let next = tokio::time::timeout(crate::kit::LIMIT, starts.wait_for(|now| *now > start)).await;
         assert!(next.is_ok(), "the host does not answer: {}", failure.message);
     }
@@ -208,7 +272,8 @@ impl Line<'_> {
     async fn shown(&self) -> String {
         let mut shown = String::new();
         for relay in 0..RELAYS {
-            let Ok(mut connection) = Connection::open(&self.shared.data).await else { break };
+            let data = &self.shared.home_of(&name(relay)).data;
+            let Ok(mut connection) = Connection::open(data).await else { break };
             let detail: Result<Value, Failure> = connection.get(&format!("/v1/agents/{}", name(relay))).await;
             shown.push_str(&detail.map_or_else(|failure| failure.message, |detail| format!("{detail}\n")));
         }
@@ -216,10 +281,11 @@ impl Line<'_> {
     }
 
     async fn try_once(&mut self, start: u64, request: &Request) -> Result<Bytes, Failure> {
-        if self.connection.as_ref().is_none_or(|(of, _)| *of != start) {
-            self.connection = Some((start, Connection::open(&self.shared.data).await?));
+        let data = &self.shared.home_of(&request.agent).data;
+        if self.connection.as_ref().is_none_or(|(of, to, _)| (*of, to) != (start, data)) {
+            self.connection = Some((start, data.clone(), Connection::open(data).await?));
         }
-        let (_, connection) = self.connection.as_mut().expect("a connection");
+        let (_, _, connection) = self.connection.as_mut().expect("a connection");
         if request.asks {
             connection.ask(&request.agent, &request.message).await
         } else {
@@ -240,7 +306,7 @@ fn outgoing(kind: &str, body: &Value, client_id: Option<&str>) -> Outgoing {
 
 /// Begins a swap. Nobody waits for it: the host will be killed.
 async fn swap(shared: Arc<Shared>, version: PathBuf) {
-    let Ok(mut connection) = Connection::open(&shared.data).await else { return };
+    let Ok(mut connection) = Connection::open(&shared.homes[0].data).await else { return };
     shared.swaps_begun.fetch_add(1, Ordering::SeqCst);
     let request = SwapRequest { target: "relay".to_owned(), file: version.display().to_string() };
     let swapped: Result<Value, Failure> = connection.post("/v1/swap", &request).await;
@@ -276,7 +342,9 @@ async fn hold_against(shared: &Shared, sent: &[u64]) {
     let request = Request { agent: CLERK.to_owned(), asks: true, message: outgoing("stamps", &Value::Null, None) };
     let stamps: (u64, u64) = serde_json::from_slice(&line.until_done(&request).await).expect("two numbers");
     assert_eq!(stamps, (sent.iter().map(|n| n / 4).sum(), 0), "what the clerk has stamped, and twice");
-    let mut connection = Connection::open(&shared.data).await.expect("a connection");
-    let letters: List<DeadLetter> = connection.get("/v1/dead-letters").await.expect("a list");
-    assert!(letters.items.is_empty(), "{:?}", letters.items);
+    for home in &shared.homes {
+        let mut connection = Connection::open(&home.data).await.expect("a connection");
+        let letters: List<DeadLetter> = connection.get("/v1/dead-letters").await.expect("a list");
+        assert!(letters.items.is_empty(), "{:?}", letters.items);
+    }
 }
