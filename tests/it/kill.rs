@@ -44,5 +44,6 @@ async fn kill_9_in_the_middle_of_swaps_loses_and_doubles_nothing() {
 /// A host that was killed is missed until its lease has ended, so this one takes its time: a third of the kills.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_either_host_and_of_the_server_loses_and_doubles_nothing() {
-    survives("kill -9 of two hosts and their server", Plan { kills: kills().div_ceil(3), swaps: false, hosts: 2 }).await;
+    survives("kill -9 of two hosts and their server", Plan { kills: kills().div_ceil(3), swaps: false, hosts: 2 })
+        .await;
 }

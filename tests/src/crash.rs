@@ -156,6 +156,10 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
         processes.insert(victim, started);
         slowest_start = slowest_start.max(took);
         home.started();
+        // Else they would hardly ever have a word with each other.
+        if plan.hosts > 1 && chance.once_in(2) {
+            until_acquainted(&shared).await;
+        }
     }
     shared.done.store(true, Ordering::SeqCst);
     let mut sent = Vec::new();
@@ -173,7 +177,8 @@ pub async fn run(plan: &Plan, mut chance: Chance) -> Outcome {
 
 /// Hosts that have never run before hear of each other's agents only when both are there.
 async fn until_acquainted(shared: &Shared) {
-    let own = |host: usize| (0..RELAYS).filter(|relay| relay % shared.homes.len() == host).count() + usize::from(host == 0);
+    let own =
+        |host: usize| (0..RELAYS).filter(|relay| relay % shared.homes.len() == host).count() + usize::from(host == 0);
     let acquainted = async {
         for (at, home) in shared.homes.iter().enumerate() {
             let others: usize = (0..shared.homes.len()).filter(|host| *host != at).map(own).sum();

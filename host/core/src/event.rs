@@ -476,11 +476,6 @@ impl What {
             Self::SessionStepped { seq, event } => vec![("seq", Value::Number(*seq)), ("event", text(event))],
             Self::SessionEnded { kind, code } => vec![("kind", text(kind)), ("code", text(code))],
             Self::SessionCorrupt { why } | Self::HostTaken { why } => vec![("why", text(why))],
-            Self::BusConnected { lane } => vec![("lane", text(lane))],
-            Self::BusLost { lane, why } => vec![("lane", text(lane)), ("why", text(why))],
-            Self::BusTrouble { what } => vec![("what", text(what))],
-            Self::HostUp { host } | Self::HostGone { host } => vec![("peer", text(host))],
-            Self::NameSeen { name, by } | Self::NameTaken { name, by } => vec![("name", text(name)), ("by", text(by))],
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
             Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],
@@ -491,12 +486,22 @@ impl What {
             Self::Span { name, parent, duration_ns } => {
                 vec![("name", text(name)), ("parent", number(parent)), ("duration_ns", Value::Number(*duration_ns))]
             }
-            Self::HiveStarted
-            | Self::HiveStopping
-            | Self::AgentStarting
-            | Self::AgentRegistered
-            | Self::AgentPassive
-            | Self::AgentGone => Vec::new(),
+            other => other.fields_of_hosts(),
+        }
+    }
+
+    /// Of what happens between hosts. What is left says nothing but its name.
+    fn fields_of_hosts(&self) -> Vec<(&'static str, Value)> {
+        let text = |value: &dyn std::fmt::Display| Value::Text(value.to_string());
+        match self {
+            Self::BusConnected { lane } => vec![("lane", text(lane))],
+            Self::BusLost { lane, why } => vec![("lane", text(lane)), ("why", text(why))],
+            Self::BusTrouble { what } => vec![("what", text(what))],
+            Self::HostUp { host } | Self::HostGone { host } => vec![("peer", text(host))],
+            Self::NameSeen { name, by } | Self::NameTaken { name, by } => {
+                vec![("name", text(name)), ("by", text(by))]
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct Options {
     pub hive: Name,
     /// This host's name in it.
     pub host: Name,
+    /// Who this host is, over all its lives: one with the same takes its lease over at once. None: a lease of an earlier life
+    /// is waited out.
+    pub instance: Option<String>,
     /// How long this host's lease lasts, in seconds.
     pub lease_s: u32,
 }
@@ -78,12 +81,15 @@ impl Nats {
         let names = Arc::new(Names::new(options.host.clone()));
         let (node, said) = watch::channel(Node::default());
         let (closing, close) = watch::channel(false);
+        // Random text that the client makes for its own subjects: no two processes have the same.
+        let process = control.line.client.new_inbox();
         let keeper = Keeper {
             line: control.line.clone(),
             addresses: Arc::clone(&addresses),
             lease_s: options.lease_s,
-            // Random text that the client makes for its own subjects: no two processes have the same.
-            instance: control.line.client.new_inbox(),
+            instance: options.instance.clone().unwrap_or_else(|| process.clone()),
+            process,
+            has_held: false,
             node: said,
             gate: standing,
             teller: teller.clone(),

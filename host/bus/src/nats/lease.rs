@@ -28,8 +28,12 @@ pub(super) struct Keeper {
     pub(super) line: Line,
     pub(super) addresses: Arc<Addresses>,
     pub(super) lease_s: u32,
-    /// Tells this process from another with the same host name.
+    /// Who this host is, over all its lives.
     pub(super) instance: String,
+    /// Tells this process from another with the same host name.
+    pub(super) process: String,
+    /// This process has held the lease.
+    pub(super) has_held: bool,
     pub(super) node: watch::Receiver<Node>,
     pub(super) gate: watch::Sender<Standing>,
     pub(super) teller: Teller,
@@ -147,7 +151,7 @@ impl Keeper {
         let last = match entry {
             None => 0,
             Some(entry) if entry.operation != Operation::Put => entry.revision,
-            Some(entry) if instance(&entry.value).is_some_and(|instance| instance == self.instance) => entry.revision,
+            Some(entry) if self.may_take(&entry.value)? => entry.revision,
             Some(entry) => {
                 // From here on nothing is done under a name that another process has.
                 self.gate.send_replace(Standing::Waiting);
@@ -161,15 +165,29 @@ impl Keeper {
             }
         };
         match self.write(last).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.has_held = true;
+                Ok(true)
+            }
             // Somebody was faster: looked at again.
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(false),
             Err(error) => Err(Err(error.to_string())),
         }
     }
 
+    /// Its own lease, and that of an earlier life of this host. Another process with what makes this host what it is, which
+    /// has come later, is an error of an operator: it has a copy of the data directory.
+    fn may_take(&self, lease: &[u8]) -> Result<bool, Result<Ended, String>> {
+        let Ok(lease) = serde_json::from_slice::<Lease>(lease) else { return Ok(false) };
+        let is_same = lease.instance == self.instance;
+        if is_same && self.has_held && lease.process != self.process {
+            return Err(Ok(Ended::Taken("another process has the same data directory, or a copy of it".to_owned())));
+        }
+        Ok(is_same)
+    }
+
     async fn write(&mut self, last: u64) -> Result<(), PublishError> {
-        let lease = Lease::new(&self.instance, &self.node.borrow_and_update());
+        let lease = Lease::new(&self.instance, &self.process, &self.node.borrow_and_update());
         // Text and numbers are always JSON.
         let value = serde_json::to_vec(&lease).unwrap_or_default();
         let subject = self.addresses.entry(&self.addresses.host_key());
@@ -177,8 +195,4 @@ impl Keeper {
         self.revision = Some(written?);
         Ok(())
     }
-}
-
-fn instance(value: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Lease>(value).ok().map(|lease| lease.instance)
 }

@@ -16,17 +16,19 @@ pub struct Node {
 /// The value of a lease: the JSON of a [`Node`], and which process wrote it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Lease {
-    /// Tells a process from another with the same host name.
+    /// Who the host is, over all its lives.
     pub(super) instance: String,
+    /// Tells a process from another with the same host name.
+    pub(super) process: String,
     started_ms: u64,
     agents: u32,
     patterns: Vec<String>,
 }
 
 impl Lease {
-    pub(super) fn new(instance: &str, node: &Node) -> Self {
+    pub(super) fn new(instance: &str, process: &str, node: &Node) -> Self {
         let Node { started_ms, agents, patterns } = node.clone();
-        Self { instance: instance.to_owned(), started_ms, agents, patterns }
+        Self { instance: instance.to_owned(), process: process.to_owned(), started_ms, agents, patterns }
     }
 
     pub(super) fn node(self) -> Node {

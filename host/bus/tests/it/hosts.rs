@@ -54,6 +54,26 @@ async fn a_host_that_was_killed_and_comes_back_at_once_waits_for_its_old_lease()
 }
 
 #[tokio::test]
+async fn a_host_that_is_the_same_over_its_lives_takes_its_old_lease_over_and_a_copy_of_it_is_refused() {
+    let server = Server::start();
+    let same = || skep_bus::nats::Options { instance: Some("journal".to_owned()), lease_s: 60, ..server.options("a") };
+    let (mut a, mut b) = (Host::join(same()).await, server.host("b").await);
+    a.connected().await;
+    drop(a);
+    // Long before the lease ends.
+    let mut a = Host::join(same()).await;
+    a.connected().await;
+    a.nats.say(node(7));
+    b.hears_that(says("a", Some(node(7)))).await;
+    let mut copy = Host::join(same()).await;
+    copy.connected().await;
+    a.nats.say(node(8));
+    a.hears(|word| matches!(word, Word::HostTaken { .. })).await;
+    copy.nats.say(node(9));
+    b.hears_that(says("a", Some(node(9)))).await;
+}
+
+#[tokio::test]
 async fn a_second_process_with_a_hosts_name_is_refused_and_the_first_goes_on() {
     let server = Server::start();
     let mut first = server.host("a").await;

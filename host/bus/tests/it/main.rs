@@ -7,5 +7,4 @@ mod frames;
 mod hosts;
 mod names;
 mod refused;
-mod speed;
 mod support;

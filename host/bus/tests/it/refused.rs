@@ -9,7 +9,7 @@ use skep_bus::nats::{Lane, Managed, Nats, Options, Word};
 use crate::support::{Host, Server, name, program};
 
 fn options(url: &str) -> Options {
-    Options { url: url.to_owned(), hive: name("h"), host: name("a"), lease_s: 5 }
+    Options { url: url.to_owned(), hive: name("h"), host: name("a"), instance: None, lease_s: 5 }
 }
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn an_address_that_can_never_work_is_refused_without_its_password() {
         assert_eq!(error.code(), "E_NATS_URL", "{url}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
-    let short = Options { lease_s: 1, ..options("nats://x") };
+    let short = Options { instance: None, lease_s: 1, ..options("nats://x") };
     assert_eq!(Nats::connect(short).await.unwrap_err().code(), "E_NATS_URL");
 }
 

@@ -51,7 +51,7 @@ impl Server {
     }
 
     pub(crate) fn options(&self, host: &str) -> Options {
-        Options { url: self.url.clone(), hive: name("test.hive"), host: name(host), lease_s: 2 }
+        Options { url: self.url.clone(), hive: name("test.hive"), host: name(host), instance: None, lease_s: 2 }
     }
 
     /// A host whose lanes are both connected.

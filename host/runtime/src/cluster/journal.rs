@@ -1,11 +1,9 @@
 //! Which journal the rows of this host are of, and where the rows of this life of the host begin. A place on a link means
 //! the same for ever because no row is ever given twice. Never a row itself.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use skep_core::{AgentId, Bytes, MessageId};
-use skep_store::{Commit, Error as StoreError, Space, Store, Sync, Write};
+use skep_store::{Commit, Error as StoreError, Space, Sync, Write};
 
 use crate::hive::Hive;
 use crate::record::{decode, encode};
@@ -26,17 +24,22 @@ struct JournalRecord {
 pub(super) struct Begun {
     pub(super) journal: u64,
     pub(super) first_row: u64,
+    /// The journal outlives this process.
+    pub(super) is_kept: bool,
 }
 
 /// A number for a journal that nobody else has by accident.
-pub(super) fn random(hive: &Hive) -> u64 {
+fn random(hive: &Hive) -> u64 {
     let seed = format!("{} {} {}", hive.spec.name, std::process::id(), hive.clock.wall_ns());
     let address = std::ptr::from_ref(hive) as usize;
     MessageId::of_text("journal", &format!("{seed} {address}")).0 as u64
 }
 
 /// Begins a life: its epoch is on disk before a row of it is given.
-pub(super) fn begin(hive: &Hive, store: &Arc<dyn Store>) -> Result<Begun, StoreError> {
+pub(super) fn begin(hive: &Hive) -> Result<Begun, StoreError> {
+    let Some(store) = hive.store() else {
+        return Ok(Begun { journal: random(hive), first_row: 0, is_kept: false });
+    };
     let kept = store.get(Space::Hive, AgentId::OUTSIDE, &[Bytes::from_static(KEY)])?.pop().flatten();
     let before = kept.map(|value| decode::<JournalRecord>("journal", &value)).transpose();
     let before =
@@ -50,5 +53,5 @@ pub(super) fn begin(hive: &Hive, store: &Arc<dyn Store>) -> Result<Begun, StoreE
     if let Some(committer) = &hive.committer {
         committer.rows_from(first_row + 1);
     }
-    Ok(Begun { journal, first_row })
+    Ok(Begun { journal, first_row, is_kept: true })
 }

@@ -15,7 +15,6 @@ mod view;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -54,9 +53,9 @@ pub(crate) struct Cluster {
     /// of the commits, which is that of the links.
     order: Mutex<()>,
     /// Which journal this host's rows are of: one more random than anybody has by accident.
-    journal: AtomicU64,
+    journal: u64,
     /// Rows of this life of the host come after it.
-    first_row: AtomicU64,
+    first_row: u64,
     reached: Mutex<Reached>,
 }
 
@@ -69,7 +68,10 @@ struct Reached {
 
 impl Cluster {
     /// Turns to the server. Whether it is there or not, the host goes on.
-    pub(crate) async fn connect(hive: &Hive, options: ClusterOptions) -> Result<Self, Error> {
+    pub(crate) async fn connect(hive: &Arc<Hive>, options: ClusterOptions) -> Result<Self, Error> {
+        let of_journal = hive.clone();
+        let begun = tokio::task::spawn_blocking(move || journal::begin(&of_journal)).await;
+        let begun = begun.map_err(|_| Error::Stopping)??;
         let (url, server) = match options.nats {
             NatsServer::Url(url) => (url, None),
             NatsServer::Managed => {
@@ -82,7 +84,8 @@ impl Cluster {
             }
         };
         let host = options.host;
-        let options = Options { url, hive: hive.spec.name.clone(), host: host.clone(), lease_s: LEASE_S };
+        let instance = begun.is_kept.then(|| format!("{:016x}", begun.journal));
+        let options = Options { url, hive: hive.spec.name.clone(), host: host.clone(), instance, lease_s: LEASE_S };
         let (nats, ears) = Nats::connect(options).await?;
         Ok(Self {
             host,
@@ -93,18 +96,15 @@ impl Cluster {
             links: RwLock::default(),
             marks: Mutex::default(),
             order: Mutex::default(),
-            journal: AtomicU64::new(0),
-            first_row: AtomicU64::new(0),
+            journal: begun.journal,
+            first_row: begun.first_row,
             reached: Mutex::default(),
         })
     }
 
-    /// Takes in what the store has of other hosts, and begins a new stretch of rows. Before any agent is there.
+    /// Takes in what the store has of other hosts. Before any agent is there.
     pub(crate) fn load(&self, hive: &Hive) -> Result<(), StoreError> {
-        let Some(store) = hive.store() else {
-            self.journal.store(journal::random(hive), Ordering::Relaxed);
-            return Ok(());
-        };
+        let Some(store) = hive.store() else { return Ok(()) };
         crate::boot::each_record(&store, skep_store::Space::Hive, AgentId::OUTSIDE, |entry| {
             if let Some(id) =
                 hive.directory.remotes.load(&entry.key, &entry.value).map_err(|error| error.to_string())?
@@ -112,17 +112,13 @@ impl Cluster {
                 hive.directory.taken_up_to(id);
             }
             self.marks.lock().load(&entry.key, &entry.value).map(drop)
-        })?;
-        let begun = journal::begin(hive, &store)?;
-        self.journal.store(begun.journal, Ordering::Relaxed);
-        self.first_row.store(begun.first_row, Ordering::Relaxed);
-        Ok(())
+        })
     }
 
     /// From now on what comes is taken, and what waits is sent.
     pub(crate) fn open(&self, hive: &Arc<Hive>) {
         // What the store had waiting has the places of its rows; what comes now is after it.
-        let first = Place { row: self.first_row.load(Ordering::Relaxed), sub: 0 };
+        let first = Place { row: self.first_row, sub: 0 };
         for link in self.links.read().values() {
             link.started(first);
         }
@@ -137,7 +133,7 @@ impl Cluster {
     }
 
     fn journal(&self) -> u64 {
-        self.journal.load(Ordering::Relaxed)
+        self.journal
     }
 
     /// Held from giving rows to what goes to other hosts until their commit is queued.
@@ -193,7 +189,7 @@ impl Cluster {
             return link.clone();
         }
         // Of those that the store has something for, rows come first: `open` says where the new ones begin.
-        let last = if self.ears.lock().is_some() { 0 } else { self.first_row.load(Ordering::Relaxed) };
+        let last = if self.ears.lock().is_some() { 0 } else { self.first_row };
         let link = Arc::new(Link::new(key.0.clone(), lane, Place { row: last, sub: 0 }));
         if let Some(hive) = hive.upgrade() {
             hive.scheduler.handle().spawn(link::run(Arc::downgrade(&hive), link.clone()));
