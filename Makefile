@@ -7,6 +7,8 @@ SKEP := target/release/skep
 BUILD := $(SKEP) build --target-dir $(GUESTS) --out $(GUESTS)/components
 GUEST_WORKSPACES := guest-sdk/rust plugins tests/guests/rust
 PYTHON_GUESTS := $(dir $(wildcard tests/guests/python/*/app.py))
+# A test that hangs is a failure: with what has to be compiled before, it takes a third of this on two cores.
+TEST_S_MAX := 2400
 COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
 
 .PHONY: help setup host guests demo demo-cluster test test-sdk test-modes bench lint format kill-200
@@ -46,13 +48,13 @@ demo-cluster: guests
 
 # The SDKs natively, against pretended imports; then all of Skep.
 test: guests test-sdk
-	cargo test --release --workspace
+	timeout $(TEST_S_MAX) cargo test --release --workspace
 	$(MAKE) --no-print-directory test-modes
 
 # What must make no difference makes none.
 test-modes: guests
-	SKEP_TEST_DROP=on cargo test --release --workspace --test it
-	SKEP_TEST_TELEMETRY=off cargo test --release --workspace --test it
+	SKEP_TEST_DROP=on timeout $(TEST_S_MAX) cargo test --release --workspace --test it
+	SKEP_TEST_TELEMETRY=off timeout $(TEST_S_MAX) cargo test --release --workspace --test it
 
 test-sdk: setup
 	for dir in guest-sdk/rust plugins; do \
