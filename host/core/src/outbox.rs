@@ -15,7 +15,7 @@ pub struct Place {
     /// The row.
     pub row: u64,
     /// 0: the message of the row.
-    pub sub: u32,
+    pub sub: u64,
 }
 
 impl Place {

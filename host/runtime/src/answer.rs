@@ -26,11 +26,11 @@ pub(crate) fn owed_by(message: &Message) -> Option<Owed> {
 
 /// Whether who asked may ask again under the same id, and is to get the same end: a client with ids of its own, or an agent
 /// without durability, which a client may have do the same once more.
-pub(crate) fn may_come_again(hive: &Hive, owed: &Owed) -> bool {
-    // Of one on another host, a call is not told from an ask.
+pub(crate) fn may_come_again(hive: &Hive, ask: MessageId, owed: &Owed) -> bool {
+    // One of another host that has a row there does not; the others are noted when they come.
     let forgets = || match hive.cell(owed.asker) {
         Some(cell) => !cell.is_durable(),
-        None => hive.is_remote(owed.asker),
+        None => hive.is_remote(owed.asker) && hive.outside.is_noted(ask),
     };
     owed.client_id.is_some() || (!owed.blocking && owed.asker != AgentId::OUTSIDE && forgets())
 }

@@ -66,7 +66,8 @@ pub(crate) fn kept_agents(hive: &Hive) -> Result<HashMap<Name, Kept>, StoreError
     let mut kept = HashMap::new();
     let Some(store) = hive.store() else { return Ok(kept) };
     each_record(&store, Space::Hive, AgentId::OUTSIDE, |entry| {
-        crate::record::last_of_block(&entry.key).into_iter().for_each(|last| hive.directory.taken_up_to(last));
+        let taken = crate::record::last_of_block(&entry.key).or_else(|| crate::cluster::number_of(&entry.key));
+        taken.into_iter().for_each(|last| hive.directory.taken_up_to(last));
         Ok(())
     })?;
     for owner in store.owners(Space::Agent)? {

@@ -162,6 +162,11 @@ impl Committer {
         Seq(self.next_row.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The last row that was given.
+    pub(crate) fn last_row(&self) -> u64 {
+        self.next_row.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
     /// From here on rows are at least this one.
     pub(crate) fn rows_from(&self, first: u64) {
         self.next_row.fetch_max(first, Ordering::Relaxed);

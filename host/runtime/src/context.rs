@@ -314,8 +314,9 @@ impl TurnHost for TurnContext {
                 Err(_) => {}
             }
         }
+        let weight_bytes_max = self.hive.cluster.get().map_or(0, Cluster::weight_bytes_max);
         for subscribers in self.hive.cluster.get().map(|cluster| cluster.subscribers(topic)).unwrap_or_default() {
-            let link = self.hive.link_of(subscribers, Channel::Events);
+            let link = self.hive.link_of(subscribers, Channel::Events).filter(|_| weight_bytes <= weight_bytes_max);
             match link.is_some_and(|link| link.reserve(weight_bytes)) {
                 true => reached.push(subscribers),
                 false => self.notice(What::MessageDropped { reason: "subscriber-full" }),

@@ -48,7 +48,7 @@ pub(crate) fn bury_of(
     writes.append(&mut hive.calls.deletes(hive, message.id));
     hive.calls.forget(message.id);
     let owed = owed_by(&message);
-    if cell.is_durable() && owed.is_some_and(|owed| may_come_again(hive, &owed)) {
+    if cell.is_durable() && owed.is_some_and(|owed| may_come_again(hive, message.id, &owed)) {
         let record = crate::record::SeenRecord { time_ns: hive.clock.wall_ns(), end: crate::record::SeenEnd::Dead };
         let (space, owner) = (Space::Seen, cell.id);
         writes.push(Write::Put { space, owner, key: id_key(message.id), value: encode(&record, b"") });

@@ -40,8 +40,8 @@ pub(crate) fn monitor(hive: &Arc<Hive>, cell: &Arc<Cell>, other: AgentId, on: bo
 
 fn is_there(hive: &Hive, agent: AgentId) -> bool {
     // Of one on another host it is heard when it is not.
-    if hive.is_remote(agent) {
-        return true;
+    if let Some(cluster) = hive.cluster.get().filter(|_| hive.is_remote(agent)) {
+        return cluster.is_there(hive, agent);
     }
     hive.cell(agent)
         .is_some_and(|cell| !matches!(cell.mind.lock().agent.gate(), Gate::Stopping | Gate::Ended | Gate::Down))

@@ -142,6 +142,11 @@ impl Outside {
         self.seen.lock().load(id, owner, record, body);
     }
 
+    /// Whether the message is one that may come again and is remembered.
+    pub(crate) fn is_noted(&self, id: MessageId) -> bool {
+        self.seen.lock().is_stored(id).is_some()
+    }
+
     pub(crate) fn seen_count(&self) -> usize {
         self.seen.lock().len()
     }

@@ -326,7 +326,7 @@ impl Sealer<'_> {
             let Some(cause) = self.hive.calls.cause_of(ask) else { return };
             let record = CallRecord::of(cause, result);
             self.put(Space::Call, self.cell.id, id_key(ask), encode(&record, body));
-        } else if may_come_again(self.hive, owed) {
+        } else if may_come_again(self.hive, ask, owed) {
             let record = SeenRecord { time_ns: self.hive.clock.wall_ns(), end: SeenEnd::of(result) };
             self.put(Space::Seen, self.cell.id, id_key(ask), encode(&record, body));
         }

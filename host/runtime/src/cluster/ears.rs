@@ -1,5 +1,6 @@
 //! What the server says, and what this host says of itself. Never a message between agents.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ impl Cluster {
 
     fn hear_node(&self, hive: &Arc<Hive>, host: &Name, node: Option<Node>) {
         let now_ms = hive.clock.wall_ns() / 1_000_000;
-        let is_news = self.peers.heard(host, node.is_some(), now_ms);
+        let is_news = self.peers.heard(host, node.as_ref().map(|node| node.started_ms), now_ms);
         match node {
             Some(node) => {
                 if let Some(subscribers) = Self::id_of(hive, Remote { host: host.clone(), agent: None }) {
@@ -124,6 +125,13 @@ impl Cluster {
         }
     }
 
+    fn begin_anew(&self, hive: &Arc<Hive>, host: &Name) {
+        let what = format!("host {host} has messages that this data directory does not: it goes on as a new one");
+        hive.bus_event(What::BusTrouble { what });
+        self.journal.store(super::journal::renew(hive), Ordering::Relaxed);
+        self.links_to(None).iter().for_each(|link| link.send_again());
+    }
+
     fn hear_confirmation(&self, hive: &Arc<Hive>, from: Name, lane: Lane, body: &skep_core::Bytes) {
         let Some(confirmation) = Confirmation::from_bytes(body) else { return };
         // One that is of another journal is of another life of the directory.
@@ -131,7 +139,12 @@ impl Cluster {
             return;
         }
         let Some(link) = self.links.read().get(&(from, lane)).cloned() else { return };
-        let rows = link.confirm(confirmation.upto(), confirmation.gap);
+        // The other host has what this journal has not: it is a copy from before. Under the same number the other host would
+        // leave out all that comes now.
+        if hive.committer.as_ref().is_some_and(|committer| confirmation.upto().row > committer.last_row()) {
+            return self.begin_anew(hive, &link.host);
+        }
+        let rows = link.confirm(confirmation.upto(), confirmation.gap, hive.clock.monotonic_ns());
         hive.commit_later(rows.into_iter().map(|row| Write::TakeMessage { row }).collect());
     }
 }

@@ -1,7 +1,7 @@
 //! The receiving end of the links: frames become messages in mailboxes, in one commit with the mark that says how far each
 //! link has come; only then is the other host told. What comes again is left out. Never what an agent makes of a message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Cluster;
 use super::remote::Remote;
 use super::wire::{Confirmation, Parcel, Received};
+use crate::cell::Cell;
 use crate::commit::{CommitFailed, Job};
 use crate::events::Scene;
 use crate::hive::Hive;
@@ -38,7 +39,7 @@ const PREFIX: &str = "mark/";
 /// How far one link has been taken, for each of its sender's last journals: the newest comes last.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Marks {
-    journals: Vec<(u64, u64, u32)>,
+    journals: Vec<(u64, u64, u64)>,
 }
 
 impl Marks {
@@ -80,17 +81,29 @@ impl MarkBook {
 }
 
 /// What has been taken of frames, and is not committed yet.
+#[derive(Default)]
 struct Group {
-    lane: Lane,
     marks: HashMap<Name, Marks>,
-    /// The newest journal of each host that has sent.
-    journals: HashMap<Name, u64>,
-    gaps: Vec<Name>,
     writes: Vec<Write>,
-    sync: Sync,
+    /// Some of it must survive the loss of power.
+    full: bool,
     arrivals: Vec<Arrival>,
     /// Messages of each host.
     taken: HashMap<Name, u64>,
+}
+
+/// Some frames of a lane while they are taken.
+struct Taking<'a> {
+    hive: &'a Arc<Hive>,
+    lane: Lane,
+    book: &'a mut HashMap<Name, Marks>,
+    group: Group,
+    /// The newest journal of each host that has sent.
+    journals: HashMap<Name, u64>,
+    /// Hosts that have to send again.
+    gaps: HashSet<Name>,
+    /// Whose mailbox was waited for in vain: the others behind do not wait for it once more.
+    stuck: HashSet<AgentId>,
 }
 
 /// A message on its way into a mailbox.
@@ -104,6 +117,7 @@ enum Arrival {
     Answer {
         to: AgentId,
         ask: MessageId,
+        of_call: bool,
         message: BoxedMessage,
     },
     Lost {
@@ -135,99 +149,139 @@ pub(super) async fn run(hive: Weak<Hive>, lane: Lane, mut frames: mpsc::Receiver
 }
 
 async fn take(hive: &Arc<Hive>, lane: Lane, book: &mut HashMap<Name, Marks>, frames: Vec<Frame>) {
-    let mut group = Group {
-        lane,
-        marks: HashMap::new(),
-        journals: HashMap::new(),
-        gaps: Vec::new(),
-        writes: Vec::new(),
-        sync: Sync::Process,
-        arrivals: Vec::new(),
-        taken: HashMap::new(),
-    };
-    for frame in &frames {
-        match Received::read(&frame.body) {
-            Ok(received) => group.take(hive, book, &frame.from, received).await,
-            Err(why) => {
-                let what = format!("a frame of host {} cannot be read and is left out: {why}", frame.from);
-                hive.emit(&Scene::default(), What::BusTrouble { what });
-            }
-        }
-    }
-    let (gaps, journals) = (std::mem::take(&mut group.gaps), std::mem::take(&mut group.journals));
-    match group.commit(hive).await {
-        Ok(marks) => {
-            book.extend(marks);
-            let Some(cluster) = hive.cluster.get() else { return };
-            for (host, journal) in journals {
-                let upto = book.get(&host).map_or(Place::START, |marks| marks.of(journal).0);
-                let confirmation = Confirmation::new(journal, upto, gaps.contains(&host));
-                cluster.nats.confirm(&host, lane, confirmation.to_bytes()).await;
-            }
-            for frame in frames {
-                frame.done().await;
-            }
-        }
+    let (journals, gaps, stuck) = (HashMap::new(), HashSet::new(), HashSet::new());
+    let mut taking = Taking { hive, lane, book, group: Group::default(), journals, gaps, stuck };
+    if taking.take_all(&frames).await.is_err() {
         // It is tried again when the server brings it again.
-        Err(_) => {
-            for frame in frames {
-                frame.again();
+        return frames.into_iter().for_each(Frame::again);
+    }
+    taking.confirm().await;
+    for frame in frames {
+        frame.done().await;
+    }
+}
+
+impl Taking<'_> {
+    async fn take_all(&mut self, frames: &[Frame]) -> Result<(), CommitFailed> {
+        for frame in frames {
+            match Received::read(&frame.body) {
+                Ok(received) => self.take(&frame.from, received).await?,
+                Err(why) => {
+                    let what = format!("a frame of host {} cannot be read and is left out: {why}", frame.from);
+                    self.hive.emit(&Scene::default(), What::BusTrouble { what });
+                }
             }
+        }
+        self.commit().await
+    }
+
+    async fn take(&mut self, from: &Name, received: Received) -> Result<(), CommitFailed> {
+        let Received { journal, after, parcels } = received;
+        self.journals.insert(from.clone(), journal);
+        let mark = self.marks(from).of(journal);
+        let Some(known) = mark.known(after, parcels.iter().map(|parcel| parcel.place)) else {
+            self.gaps.insert(from.clone());
+            return Ok(());
+        };
+        for parcel in parcels.into_iter().skip(known) {
+            let place = parcel.place;
+            self.admit(from, parcel).await?;
+            let mut marks = self.marks(from);
+            marks.set(journal, place);
+            self.group.marks.insert(from.clone(), marks);
+            *self.group.taken.entry(from.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn marks(&self, host: &Name) -> Marks {
+        self.group.marks.get(host).or_else(|| self.book.get(host)).cloned().unwrap_or_default()
+    }
+
+    async fn admit(&mut self, host: &Name, parcel: Parcel) -> Result<(), CommitFailed> {
+        let Parcel { place, from, to, message } = parcel;
+        let remote = Remote { host: host.clone(), agent: Some(from) };
+        let sender = Cluster::id_of(self.hive, remote).unwrap_or(AgentId::OUTSIDE);
+        let message = Message { sender, ..message };
+        match to {
+            Some(to) => self.admit_one(to, place, message).await?,
+            None => self.group.admit_published(self.hive, place, message),
+        }
+        Ok(())
+    }
+
+    async fn admit_one(&mut self, name: Name, place: Place, message: Message) -> Result<(), CommitFailed> {
+        let (hive, is_answer) = (self.hive, matches!(message.class, Class::Answer { .. }));
+        let Some(cell) = hive.directory.resolve(&name).and_then(|id| hive.cell(id)) else {
+            if is_answer {
+                hive.emit(&Scene::default(), What::MessageDropped { reason: "late-reply" });
+            } else {
+                self.group.lost(hive.directory.absent(name), message, DeadReason::Absent);
+            }
+            return Ok(());
+        };
+        if let Class::Answer { ask, .. } = message.class {
+            self.group.admit_answer(hive, cell.id, ask, place, message);
+            return Ok(());
+        }
+        let weight_bytes = message.weight_bytes();
+        match self.reserve(&cell, message.channel, weight_bytes).await? {
+            Ok(()) => self.group.arrive(hive, cell.id, place, message, weight_bytes),
+            Err(SendError::Full) => self.group.lost(cell.id, message, DeadReason::Full),
+            Err(_) => self.group.lost(cell.id, message, DeadReason::Absent),
+        }
+        Ok(())
+    }
+
+    /// A place in a mailbox. If there is none, what was taken before is committed first: it may be what fills the mailbox,
+    /// and nobody can handle it before.
+    async fn reserve(
+        &mut self,
+        cell: &Cell,
+        channel: Channel,
+        weight_bytes: usize,
+    ) -> Result<Result<(), SendError>, CommitFailed> {
+        match reserve_at(cell, channel, weight_bytes) {
+            Ok(true) => return Ok(Ok(())),
+            Ok(false) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        self.commit().await?;
+        if self.stuck.contains(&cell.id) {
+            return Ok(Err(SendError::Full));
+        }
+        let waited = wait_at(cell, channel, weight_bytes, ROOM_WAIT_MAX).await;
+        if waited == Err(SendError::Full) {
+            self.stuck.insert(cell.id);
+        }
+        Ok(waited)
+    }
+
+    async fn commit(&mut self) -> Result<(), CommitFailed> {
+        let marks = std::mem::take(&mut self.group).commit(self.hive, self.lane).await?;
+        self.book.extend(marks);
+        Ok(())
+    }
+
+    async fn confirm(self) {
+        let Some(cluster) = self.hive.cluster.get() else { return };
+        for (host, journal) in self.journals {
+            let upto = self.book.get(&host).map_or(Place::START, |marks| marks.of(journal).0);
+            let confirmation = Confirmation::new(journal, upto, self.gaps.contains(&host));
+            cluster.nats.confirm(&host, self.lane, confirmation.to_bytes()).await;
         }
     }
 }
 
 impl Group {
-    async fn take(&mut self, hive: &Arc<Hive>, book: &HashMap<Name, Marks>, from: &Name, received: Received) {
-        let Received { journal, after, parcels } = received;
-        let marks = self.marks.get(from).or_else(|| book.get(from)).cloned().unwrap_or_default();
-        self.journals.insert(from.clone(), journal);
-        let Some(known) = marks.of(journal).known(after, parcels.iter().map(|parcel| parcel.place)) else {
-            return self.gaps.push(from.clone());
-        };
-        let Some(last) = parcels.iter().skip(known).map(|parcel| parcel.place).last() else { return };
-        for parcel in parcels.into_iter().skip(known) {
-            *self.taken.entry(from.clone()).or_default() += 1;
-            self.admit(hive, from, parcel).await;
-        }
-        let marks = self.marks.entry(from.clone()).or_insert(marks);
-        marks.set(journal, last);
-    }
-
-    async fn admit(&mut self, hive: &Arc<Hive>, host: &Name, parcel: Parcel) {
-        let Parcel { place, from, to, message } = parcel;
-        let remote = Remote { host: host.clone(), agent: Some(from) };
-        let sender = Cluster::id_of(hive, remote).unwrap_or(AgentId::OUTSIDE);
-        let message = Message { sender, ..message };
-        match to {
-            Some(to) => self.admit_one(hive, to, place, message).await,
-            None => self.admit_published(hive, place, message),
-        }
-    }
-
-    async fn admit_one(&mut self, hive: &Arc<Hive>, name: Name, place: Place, message: Message) {
-        let Some(cell) = hive.directory.resolve(&name).and_then(|id| hive.cell(id)) else {
-            let to = hive.directory.absent(name);
-            return self.lost(to, message, DeadReason::Absent);
-        };
-        if let Class::Answer { ask, .. } = message.class {
-            return self.admit_answer(hive, cell.id, ask, place, message);
-        }
-        let (channel, weight_bytes) = (message.channel, message.weight_bytes());
-        match wait_at(&cell, channel, weight_bytes, ROOM_WAIT_MAX).await {
-            Ok(()) => self.arrive(hive, cell.id, place, message, weight_bytes),
-            Err(SendError::Full) => self.lost(cell.id, message, DeadReason::Full),
-            Err(_) => self.lost(cell.id, message, DeadReason::Absent),
-        }
-    }
-
     /// The place of an answer was reserved with its ask.
     fn admit_answer(&mut self, hive: &Arc<Hive>, to: AgentId, ask: MessageId, place: Place, mut message: Message) {
         // A call is answered where it waits, and nothing of it is kept.
-        if hive.calls.cause_of(ask).is_none() {
+        let of_call = hive.calls.cause_of(ask).is_some();
+        if !of_call {
             self.keep(hive, to, place, &mut message);
         }
-        self.arrivals.push(Arrival::Answer { to, ask, message: Box::new(message) });
+        self.arrivals.push(Arrival::Answer { to, ask, of_call, message: Box::new(message) });
     }
 
     /// Who has no room is left out, as if it were published here.
@@ -264,14 +318,15 @@ impl Group {
             message.row = Some(row);
             self.writes.push(Write::PutMessage { row, to, message: message.clone() });
             if cell.spec.durability == Durability::Full {
-                self.sync = Sync::Power;
+                self.full = true;
             }
         }
     }
 
     /// Everything that was taken and the marks stand, or nothing of it.
-    async fn commit(self, hive: &Arc<Hive>) -> Result<HashMap<Name, Marks>, CommitFailed> {
-        let Self { lane, marks, mut writes, sync, arrivals, taken, .. } = self;
+    async fn commit(self, hive: &Arc<Hive>, lane: Lane) -> Result<HashMap<Name, Marks>, CommitFailed> {
+        let Self { marks, mut writes, full, arrivals, taken } = self;
+        let sync = if full { Sync::Power } else { Sync::Process };
         if let Some(cluster) = hive.cluster.get() {
             cluster.peers.received(taken);
         }
@@ -303,17 +358,17 @@ fn arrive_all(hive: &Arc<Hive>, arrivals: Vec<Arrival>) {
             Arrival::Message { to, message, weight_bytes } => {
                 crate::release::deliver(hive, to, message, weight_bytes);
             }
-            Arrival::Answer { to, ask, message } => answered(hive, to, ask, message),
+            Arrival::Answer { to, ask, of_call: false, message } => {
+                let scene = || hive.cell(to).map(|cell| cell.scene()).unwrap_or_default();
+                crate::answer::deliver_answer(hive, scene, to, ask, message);
+            }
+            Arrival::Answer { ask, message, .. } => end_call(hive, ask, message),
             Arrival::Lost { to, message, reason } => crate::dead::lost(hive, to, *message, reason),
         }
     }
 }
 
-fn answered(hive: &Arc<Hive>, to: AgentId, ask: MessageId, message: BoxedMessage) {
-    if hive.calls.cause_of(ask).is_none() {
-        let scene = || hive.cell(to).map(|cell| cell.scene()).unwrap_or_default();
-        return crate::answer::deliver_answer(hive, scene, to, ask, message);
-    }
+fn end_call(hive: &Arc<Hive>, ask: MessageId, message: BoxedMessage) {
     let Class::Answer { failure, .. } = message.class else { return };
     let result: Result<Bytes, AskFailure> = failure.map_or(Ok(message.body), |failure| Err(*failure));
     hive.calls.finish(hive, message.sender, ask, result);

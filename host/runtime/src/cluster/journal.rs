@@ -35,6 +35,19 @@ fn random(hive: &Hive) -> u64 {
     MessageId::of_text("journal", &format!("{seed} {address}")).0 as u64
 }
 
+fn write(record: &JournalRecord) -> Write {
+    let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(KEY));
+    Write::Put { space, owner, key, value: encode(record, b"") }
+}
+
+/// Another number for the journal, from now on.
+pub(super) fn renew(hive: &Hive) -> u64 {
+    let journal = random(hive);
+    let epoch = hive.committer.as_ref().map_or(0, |committer| committer.last_row() >> ROWS_PER_LIFE_BITS);
+    hive.commit_later(vec![write(&JournalRecord { journal, epoch })]);
+    journal
+}
+
 /// Begins a life: its epoch is on disk before a row of it is given.
 pub(super) fn begin(hive: &Hive) -> Result<Begun, StoreError> {
     let Some(store) = hive.store() else {
@@ -46,9 +59,7 @@ pub(super) fn begin(hive: &Hive) -> Result<Begun, StoreError> {
         before.map_err(|error| StoreError::Corrupt { place: "journal".to_owned(), detail: error.to_string() })?;
     let (journal, epoch) = before.map_or_else(|| (random(hive), 0), |(record, _)| (record.journal, record.epoch));
     let record = JournalRecord { journal, epoch: epoch + 1 };
-    let (space, owner, key) = (Space::Hive, AgentId::OUTSIDE, Bytes::from_static(KEY));
-    let write = Write::Put { space, owner, key, value: encode(&record, b"") };
-    store.commit(&Commit { writes: vec![write], sync: Sync::Power })?;
+    store.commit(&Commit { writes: vec![write(&record)], sync: Sync::Power })?;
     let first_row = record.epoch << ROWS_PER_LIFE_BITS;
     if let Some(committer) = &hive.committer {
         committer.rows_from(first_row + 1);

@@ -36,6 +36,8 @@ pub(crate) struct Link {
     /// Rung when there may be room.
     pub(crate) room: Bell,
     work: Notify,
+    /// When something was confirmed last, or there was nothing to confirm; monotonic.
+    moved_ns: Mutex<u64>,
 }
 
 struct Waiting {
@@ -46,7 +48,7 @@ struct Waiting {
 impl Link {
     pub(super) fn new(host: Name, lane: Lane, last: Place) -> Self {
         let outbox = Mutex::new(Outbox::new(ROOM, last));
-        Self { host, lane, outbox, room: Bell::default(), work: Notify::new() }
+        Self { host, lane, outbox, room: Bell::default(), work: Notify::new(), moved_ns: Mutex::new(0) }
     }
 
     /// Promises a place; false: there is no room.
@@ -85,10 +87,14 @@ impl Link {
     }
 
     /// The other host has everything up to this place. Returns the rows that can go.
-    pub(super) fn confirm(&self, upto: Place, gap: bool) -> Vec<skep_core::Seq> {
+    pub(super) fn confirm(&self, upto: Place, gap: bool, now_ns: u64) -> Vec<skep_core::Seq> {
         let rows = {
             let mut outbox = self.outbox.lock();
+            let before = outbox.len();
             let rows = outbox.confirm(upto);
+            if outbox.len() < before {
+                *self.moved_ns.lock() = now_ns;
+            }
             if gap {
                 outbox.rewind();
             }
@@ -116,17 +122,24 @@ impl Link {
         }
     }
 
-    fn awaits_confirmation(&self) -> bool {
-        self.outbox.lock().sent() > 0
+    /// Something was sent, and nothing was confirmed for too long.
+    fn stands_still(&self, now_ns: u64) -> bool {
+        let awaits = self.outbox.lock().sent() > 0;
+        let mut moved_ns = self.moved_ns.lock();
+        let stands = awaits && now_ns.saturating_sub(*moved_ns) >= RESEND_AFTER.as_nanos() as u64;
+        if stands || !awaits {
+            *moved_ns = now_ns;
+        }
+        stands
     }
 
     /// The next frame; what it holds counts as sent.
     fn frame(&self, hive: &Hive, journal: u64, frame_bytes_max: usize) -> Option<Bytes> {
         let mut outbox = self.outbox.lock();
-        // Each message has more around it on the way than here.
-        let bytes_max = FRAME_BYTES_MAX.min(frame_bytes_max.saturating_sub(MESSAGE_BYTES));
-        let messages_max = FRAME_MESSAGES_MAX.min(frame_bytes_max / 2 / MESSAGE_BYTES).max(1);
-        let batch = outbox.send(messages_max, bytes_max / 2)?;
+        // Each message has more around it on the way than here, and headers of control characters are six times as long.
+        let bytes_max = FRAME_BYTES_MAX.min(frame_bytes_max / 10);
+        let messages_max = FRAME_MESSAGES_MAX.min(frame_bytes_max / 4 / MESSAGE_BYTES).max(1);
+        let batch = outbox.send(messages_max, bytes_max)?;
         let mut frame = Writer::new(journal, batch.after);
         for (place, Waiting { to, message }) in batch.messages {
             let remote = hive.directory.remotes.get(*to);
@@ -140,10 +153,14 @@ impl Link {
 /// Brings what waits to the server, until the hive is gone.
 pub(super) async fn run(hive: Weak<Hive>, link: Arc<Link>) {
     loop {
-        let idle = tokio::time::timeout(RESEND_AFTER, link.work.notified()).await.is_err();
+        let _ = tokio::time::timeout(RESEND_AFTER, link.work.notified()).await;
         let Some(hive) = hive.upgrade().filter(|hive| !hive.is_closed()) else { return };
         let Some(cluster) = hive.cluster.get() else { return };
-        if idle && link.awaits_confirmation() && cluster.peers.is_up(&link.host) {
+        // What is for a host that is gone stays here: that host says when it is back.
+        if !cluster.peers.is_up(&link.host) {
+            continue;
+        }
+        if link.stands_still(hive.clock.monotonic_ns()) {
             link.send_again();
         }
         while let Some(frame) = link.frame(&hive, cluster.journal(), cluster.nats.frame_bytes_max()) {

@@ -15,6 +15,7 @@ mod view;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -22,13 +23,13 @@ use skep_bus::Bus;
 use skep_bus::nats::{Ears, Lane, Managed, Nats, Options};
 use skep_core::event::What;
 use skep_core::outbox::Place;
-use skep_core::{AgentId, BoxedMessage, Channel, ExitReason, Name};
+use skep_core::{AgentId, AskFailure, BoxedMessage, Channel, Class, ExitReason, Name, SendError};
 use skep_store::Error as StoreError;
 
 use self::inbox::MarkBook;
 pub(crate) use self::link::Link;
 use self::peers::Peers;
-pub(crate) use self::remote::{Remote, Remotes};
+pub(crate) use self::remote::{Remote, Remotes, number_of};
 pub use self::view::{ClusterOptions, NatsServer, NodeState, NodeView, OutboxView};
 use crate::cell::Cell;
 use crate::error::Error;
@@ -53,7 +54,7 @@ pub(crate) struct Cluster {
     /// of the commits, which is that of the links.
     order: Mutex<()>,
     /// Which journal this host's rows are of: one more random than anybody has by accident.
-    journal: u64,
+    journal: AtomicU64,
     /// Rows of this life of the host come after it.
     first_row: u64,
     reached: Mutex<Reached>,
@@ -96,7 +97,7 @@ impl Cluster {
             links: RwLock::default(),
             marks: Mutex::default(),
             order: Mutex::default(),
-            journal: begun.journal,
+            journal: AtomicU64::new(begun.journal),
             first_row: begun.first_row,
             reached: Mutex::default(),
         })
@@ -133,7 +134,7 @@ impl Cluster {
     }
 
     fn journal(&self) -> u64 {
-        self.journal
+        self.journal.load(Ordering::Relaxed)
     }
 
     /// Held from giving rows to what goes to other hosts until their commit is queued.
@@ -143,7 +144,22 @@ impl Cluster {
 
     /// The number of an agent of another host.
     fn id_of(hive: &Hive, remote: Remote) -> Option<AgentId> {
-        hive.directory.remotes.id_of(remote, || hive.directory.next_id(), |write| hive.commit_later(vec![write]))
+        let keep = |write| hive.commit_later(vec![write]);
+        let id = hive.directory.remotes.id_of(remote, || hive.directory.next_id(), keep);
+        if id.is_none() {
+            hive.bus_event(What::BusTrouble { what: "there are too many agents of other hosts".to_owned() });
+        }
+        id
+    }
+
+    /// Whether an agent of another host is there, as far as is known: of one that nothing was heard of yet it is thought.
+    pub(crate) fn is_there(&self, hive: &Hive, id: AgentId) -> bool {
+        let Some(remote) = hive.directory.remotes.get(id) else { return false };
+        let held = remote.agent.as_ref().and_then(|name| self.peers.host_of(name));
+        match held {
+            Some(host) => host == remote.host && !self.peers.is_gone(&host),
+            None => !self.peers.is_up(&remote.host) && !self.peers.is_gone(&remote.host),
+        }
     }
 
     /// The agent of this name on another host: of the one that has said that it has it, or had when that was last heard.
@@ -277,10 +293,23 @@ impl Hive {
     pub(crate) fn send_away(
         self: &Arc<Self>,
         to: AgentId,
-        message: BoxedMessage,
+        mut message: BoxedMessage,
         promised_bytes: Option<usize>,
     ) -> Result<(), BoxedMessage> {
         let Some(link) = self.link_of(to, message.channel) else { return Err(message) };
+        let weight_bytes_max = self.cluster.get().map_or(0, Cluster::weight_bytes_max);
+        if message.weight_bytes() > weight_bytes_max {
+            // Whoever asked is told in its place.
+            if let Class::Answer { failure, .. } = &mut message.class {
+                let bytes_max = u32::try_from(weight_bytes_max).unwrap_or(u32::MAX);
+                let too_large = AskFailure::NotSent(SendError::TooLarge(bytes_max));
+                (message.body, message.rare) = (too_large.to_string().into(), None);
+                *failure = Some(Box::new(too_large));
+            } else {
+                promised_bytes.into_iter().for_each(|promised_bytes| link.give_back(promised_bytes));
+                return Err(message);
+            }
+        }
         link.push(to, message, promised_bytes, self.clock.wall_ns());
         Ok(())
     }

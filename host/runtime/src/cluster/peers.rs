@@ -26,6 +26,7 @@ pub(super) struct Peer {
     /// Names that it holds.
     pub(super) agents: u32,
     pub(super) received: u64,
+    started_ms: u64,
 }
 
 impl Peers {
@@ -60,11 +61,20 @@ impl Peers {
         self.hosts.read().get(host).is_some_and(|peer| peer.up)
     }
 
+    /// Whether a host was heard of and is gone.
+    pub(super) fn is_gone(&self, host: &Name) -> bool {
+        self.hosts.read().get(host).is_some_and(|peer| !peer.up && peer.since_ms > 0)
+    }
+
     /// A host is up or gone; says whether that is news.
-    pub(super) fn heard(&self, host: &Name, up: bool, now_ms: u64) -> bool {
+    /// `started_ms`: when it started, if it is up.
+    pub(super) fn heard(&self, host: &Name, started_ms: Option<u64>, now_ms: u64) -> bool {
+        let up = started_ms.is_some();
         let mut hosts = self.hosts.write();
         let peer = hosts.entry(host.clone()).or_default();
-        let is_news = peer.up != up;
+        let is_another =
+            started_ms.is_some_and(|started_ms| std::mem::replace(&mut peer.started_ms, started_ms) != started_ms);
+        let is_news = peer.up != up || is_another;
         if is_news {
             peer.since_ms = now_ms;
         }

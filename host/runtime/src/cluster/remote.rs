@@ -37,6 +37,13 @@ struct RemoteRecord {
     agent: Option<String>,
 }
 
+/// The number that a record is of; none if it is of another sort. No agent of this host may have it, whether the host is
+/// one of many by now or not.
+pub(crate) fn number_of(key: &[u8]) -> Option<AgentId> {
+    let number = key.strip_prefix(PREFIX)?.try_into().ok()?;
+    Some(AgentId(u32::from_be_bytes(number)))
+}
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Remotes {
@@ -106,12 +113,11 @@ impl Remotes {
 
     /// Takes in a record of the store; none if it is one of another sort.
     pub(crate) fn load(&self, key: &[u8], value: &Bytes) -> Result<Option<AgentId>, Unreadable> {
-        let Some(number) = key.strip_prefix(PREFIX).and_then(|number| number.try_into().ok()) else { return Ok(None) };
+        let Some(id) = number_of(key) else { return Ok(None) };
         let (record, _) = decode::<RemoteRecord>("remote agent", value)?;
         let name =
             |text: &str| Name::new(text).map_err(|bad| Unreadable { what: "remote agent", why: bad.to_string() });
         let remote = Remote { host: name(&record.host)?, agent: record.agent.as_deref().map(name).transpose()? };
-        let id = AgentId(u32::from_be_bytes(number));
         self.table.write().insert(id, remote);
         Ok(Some(id))
     }

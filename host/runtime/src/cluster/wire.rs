@@ -19,7 +19,7 @@ pub(super) struct Head {
     /// The sender's journal.
     pub(super) journal: u64,
     /// The place before the first message.
-    after: (u64, u32),
+    after: (u64, u64),
 }
 
 /// The word that a host has everything up to a place.
@@ -27,7 +27,7 @@ pub(super) struct Head {
 pub(super) struct Confirmation {
     /// The sender's journal.
     pub(super) journal: u64,
-    upto: (u64, u32),
+    upto: (u64, u64),
     /// Something is missing after it: the sender is to send again.
     pub(super) gap: bool,
 }
@@ -52,7 +52,7 @@ impl Confirmation {
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
-    place: (u64, u32),
+    place: (u64, u64),
     id: String,
     from: String,
     /// None: whoever is subscribed to the topic.
@@ -88,7 +88,7 @@ pub(super) struct Parcel {
     pub(super) message: Message,
 }
 
-fn place((row, sub): (u64, u32)) -> Place {
+fn place((row, sub): (u64, u64)) -> Place {
     Place { row, sub }
 }
 
