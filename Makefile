@@ -10,6 +10,8 @@ PYTHON_GUESTS := $(dir $(wildcard tests/guests/python/*/app.py))
 # A test that hangs is a failure: with what has to be compiled before, it takes a third of this on two cores.
 TEST_S_MAX := 2400
 COMPONENTIZE := $(GUESTS)/venv/bin/componentize-py
+# With the NATS server that `setup` brings, where there is no other.
+WITH_SERVER = SKEP_NATS_SERVER=$${SKEP_NATS_SERVER:-$$(command -v nats-server || echo $(GUESTS)/venv/bin/nats-server)}
 
 .PHONY: help setup host guests demo demo-cluster test test-sdk test-modes bench lint format kill-200
 
@@ -41,10 +43,8 @@ guests: host
 demo: guests
 	$(SKEP) demo
 
-# With the server that `setup` brings, where there is no other.
 demo-cluster: guests
-	server=$${SKEP_NATS_SERVER:-$$(command -v nats-server || echo $(GUESTS)/venv/bin/nats-server)} && \
-	    SKEP_NATS_SERVER=$$server $(SKEP) demo --cluster
+	$(WITH_SERVER) $(SKEP) demo --cluster
 
 # The SDKs natively, against pretended imports; then all of Skep.
 test: guests test-sdk
@@ -63,7 +63,7 @@ test-sdk: setup
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(GUESTS)/bindings $(GUESTS)/venv/bin/python guest-sdk/python/test_skep.py
 
 bench: guests
-	$(SKEP) bench
+	$(WITH_SERVER) $(SKEP) bench
 
 lint:
 	cargo fmt --all --check

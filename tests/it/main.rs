@@ -10,6 +10,7 @@
 
 mod asks;
 mod basics;
+mod bench;
 mod budget;
 mod calls;
 mod cluster;

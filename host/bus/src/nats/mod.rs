@@ -16,6 +16,7 @@ mod managed;
 mod names;
 mod node;
 mod pace;
+pub mod raw;
 mod watch;
 mod word;
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use skep_bus::nats::Managed;
 use skep_core::spec::{AgentSpec, ChildSpec, Durability, Grants, HiveSpec, PluginSpec};
 use skep_core::{Channel, Name};
 use skep_engine::raw::Control;
-use skep_runtime::{AskOptions, Host, SendOptions};
+use skep_runtime::{AskOptions, ClusterOptions, Host, NatsServer, SendOptions};
 use skep_store::{SqliteOptions, SqliteStore};
 
 use super::Options;
@@ -31,6 +32,8 @@ pub(super) struct Lab {
     pub(super) alone: bool,
     pub(super) guest: PathBuf,
     pub(super) control: Control,
+    /// It ends before its directory goes.
+    server: Option<Managed>,
     scratch: Scratch,
     dirs: Cell<u32>,
     runtime: tokio::runtime::Runtime,
@@ -47,6 +50,7 @@ impl Lab {
             alone: options.alone,
             control: Control::open(&guest).map_err(|error| failed("the control", &error))?,
             guest,
+            server: None,
             scratch,
             dirs: Cell::new(0),
             runtime: runtime.map_err(|error| Failure::io("the runtime of the bench", &error))?,
@@ -60,6 +64,17 @@ impl Lab {
 
     pub(super) fn wait<T>(&self, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         self.runtime.block_on(work)
+    }
+
+    /// Starts the NATS server of the trials that take one.
+    pub(super) fn start_server(&mut self) -> Outcome {
+        self.server = Some(Managed::start(&self.dir("nats")?)?);
+        Ok(())
+    }
+
+    /// Where that server is.
+    pub(super) fn server(&self) -> Outcome<&str> {
+        self.server.as_ref().map(Managed::url).ok_or_else(|| failed("the server", &"it was not started"))
     }
 
     /// A new empty directory on the disk.
@@ -111,6 +126,13 @@ impl Lab {
         }
         let builder = Host::builder().hive(spec).cache_dir(self.cache());
         Ok(builder.data_dir(self.dir(name_of)?).start().await?)
+    }
+
+    /// A host on the disk that is one of many, which find each other at the server of the lab.
+    pub(super) async fn host_of_many(&self, host: &str, agents: Vec<AgentSpec>) -> Outcome<Host> {
+        let cluster = ClusterOptions { host: name(host)?, nats: NatsServer::Url(self.server()?.to_owned()) };
+        let builder = Host::builder().hive(self.spec(agents)?).cache_dir(self.cache());
+        Ok(builder.data_dir(self.dir(host)?).cluster(cluster).start().await?)
     }
 
     fn cache(&self) -> PathBuf {

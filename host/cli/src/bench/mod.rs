@@ -3,8 +3,9 @@
 //! round, where they are measured one right after the other.
 //!
 //! Reading order: `number` (names, units, controls, bars), `trial` (what yields them), `lab` (hives and directories), `control`,
-//! `memory`, `durable` and `session` (how each is measured), `idle` (in processes of their own), `report`.
+//! `memory`, `durable`, `session` and `cluster` (how each is measured), `idle` (in processes of their own), `report`.
 
+mod cluster;
 mod control;
 mod durable;
 mod idle;
@@ -53,8 +54,14 @@ pub fn run(context: &Context, options: &Options) -> Outcome {
         (false, true) => (number::with_controls(&asked_for), ROUNDS_QUICK),
         (false, false) => (number::with_controls(&asked_for), ROUNDS),
     };
-    let lab = Lab::open(options)?;
-    let trials: Vec<&Trial> = trial::ALL.iter().filter(|trial| trial.yields_any(&wanted)).collect();
+    let mut lab = Lab::open(options)?;
+    let mut trials: Vec<&Trial> = trial::ALL.iter().filter(|trial| trial.yields_any(&wanted)).collect();
+    if trials.iter().any(|trial| trial.needs_server())
+        && let Err(why) = lab.start_server()
+    {
+        context.output.note(&format!("the numbers of two hosts are left out: {why}"));
+        trials.retain(|trial| !trial.needs_server());
+    }
     let total = trials.iter().map(|trial| u64::from(trial.rounds(rounds))).sum();
     let bar = Bar::new(&context.output, "measuring", total);
     let began = Instant::now();

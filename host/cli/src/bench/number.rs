@@ -66,7 +66,7 @@ const fn barred(
 }
 
 /// All of them: each control before what is held against it.
-pub(super) const ALL: [Number; 23] = [
+pub(super) const ALL: [Number; 29] = [
     plain("raw_call", "ns", "bare wasmtime: enter a guest with one message of 64 B"),
     barred("ask", "ns", 4.0, "raw_call", "the program asks an agent and has its 64 B back, one at a time"),
     plain("raw_batch64", "ns", "bare wasmtime: a message in a typed batch of 64"),
@@ -100,6 +100,21 @@ pub(super) const ALL: [Number; 23] = [
     plain("raw_step_us", "us", "bare wasmtime: instantiate a protocol, one step of an auction of 100"),
     beside("step_us", "us", "raw_step_us", "the same step in the sandbox of protocols, with its fuel and its checks"),
     plain("session_100_ms", "ms", "a second-price auction of 100 agents, from its opening to its outcome, on the disk"),
+    plain(
+        "raw_nats_tell_per_s",
+        "1/s",
+        "async-nats: 64 B published on a connection, until all are received on another",
+    ),
+    beside(
+        "host_tell_per_s",
+        "1/s",
+        "raw_nats_tell_per_s",
+        "an agent sends 64 B to an agent of another host, until the last is handled",
+    ),
+    plain("raw_jetstream_per_s", "1/s", "async-nats: 64 B written to a stream, one at a time: each is on the disk"),
+    beside("host_tell_process_per_s", "1/s", "raw_jetstream_per_s", "the same between agents that outlive their hosts"),
+    plain("raw_nats_request_us", "us", "async-nats: a request of 64 B and its reply from another connection"),
+    beside("host_ask_us", "us", "raw_nats_request_us", "an agent asks an agent of another host, one at a time"),
     plain("raw_idle_kib", "KiB", "bare wasmtime: an instance after one message"),
     beside("idle_agent_kib", "KiB", "raw_idle_kib", "an agent after one message"),
 ];

@@ -3,7 +3,7 @@
 
 use super::lab::Lab;
 use super::number::Number;
-use super::{control, durable, idle, memory, session};
+use super::{cluster, control, durable, idle, memory, session};
 use crate::failure::Outcome;
 
 type Sample = fn(&Lab) -> Outcome<Vec<f64>>;
@@ -14,6 +14,8 @@ pub(super) struct Trial {
     sample: Sample,
     /// It is measured in half of the rounds.
     half: bool,
+    /// It takes a NATS server.
+    server: bool,
 }
 
 impl Trial {
@@ -23,6 +25,10 @@ impl Trial {
 
     pub(super) fn yields_any(&self, wanted: &[&Number]) -> bool {
         wanted.iter().any(|number| self.names.contains(&number.name))
+    }
+
+    pub(super) fn needs_server(&self) -> bool {
+        self.server
     }
 
     pub(super) fn rounds(&self, rounds: u32) -> u32 {
@@ -36,16 +42,21 @@ impl Trial {
 }
 
 const fn trial(names: &'static [&'static str], sample: Sample) -> Trial {
-    Trial { names, sample, half: false }
+    Trial { names, sample, half: false, server: false }
 }
 
 /// Of memory, which varies less than time and takes a process for each figure.
 const fn half(names: &'static [&'static str], sample: Sample) -> Trial {
-    Trial { names, sample, half: true }
+    Trial { half: true, ..trial(names, sample) }
+}
+
+/// Between two hosts, which takes seconds.
+const fn served(names: &'static [&'static str], sample: Sample) -> Trial {
+    Trial { server: true, ..half(names, sample) }
 }
 
 /// All of them, in the order in which a round makes them.
-pub(super) static ALL: [Trial; 21] = [
+pub(super) static ALL: [Trial; 27] = [
     half(&["raw_idle_kib"], idle::raw_idle_kib),
     half(&["idle_agent_kib"], idle::idle_agent_kib),
     trial(&["raw_call"], control::raw_call),
@@ -67,6 +78,12 @@ pub(super) static ALL: [Trial; 21] = [
     trial(&["raw_step_us"], session::raw_step_us),
     trial(&["step_us"], session::step_us),
     trial(&["session_100_ms"], session::session_100_ms),
+    served(&["raw_nats_tell_per_s"], cluster::raw_nats_tell_per_s),
+    served(&["host_tell_per_s"], cluster::tell_per_s),
+    served(&["raw_jetstream_per_s"], cluster::raw_jetstream_per_s),
+    served(&["host_tell_process_per_s"], cluster::tell_process_per_s),
+    served(&["raw_nats_request_us"], cluster::raw_nats_request_us),
+    served(&["host_ask_us"], cluster::ask_us),
 ];
 
 #[cfg(test)]
