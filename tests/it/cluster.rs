@@ -192,6 +192,23 @@ async fn a_message_for_nobody_is_a_dead_letter_where_it_came_to_and_its_asker_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_mailbox_takes_waits_for_it_and_is_no_dead_letter() {
+    let nats = NatsServer::start().await;
+    let a = Draft::new().puppet("a", Durability::Full, json!({})).on_host("one", &nats).run().await;
+    let small =
+        Draft::new().puppet_with("b", Durability::Full, json!({}), |spec| spec.budget.mailbox_messages_max = 20);
+    let b = small.on_host("two", &nats).run().await;
+    until_known(&a, "two", NodeState::Up, 1).await;
+    let mut watch = Watch::on(&b);
+    let many = json!({"do": "send", "to": "b", "kind": "n", "body": 1, "times": 300});
+    told(&a, "a", json!([many, send("b", "last", 2)])).await;
+    watch.expect(&noted("b", "last 2 from a")).await;
+    until_confirmed(&a, "two").await;
+    assert_eq!(came(&b, "b").await.len(), 301);
+    assert!(b.dead_letters(1).expect("letters").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_two_hosts_have_is_told_of() {
     let nats = NatsServer::start().await;
     let one = Draft::new().puppet("same", Durability::None, json!({})).on_host("one", &nats).run().await;

@@ -258,8 +258,13 @@ impl Taking<'_> {
     }
 
     async fn commit(&mut self) -> Result<(), CommitFailed> {
-        let marks = std::mem::take(&mut self.group).commit(self.hive, self.lane).await?;
+        let mut group = std::mem::take(&mut self.group);
+        let taken = std::mem::take(&mut group.taken);
+        let marks = group.commit(self.hive, self.lane).await?;
         self.book.extend(marks);
+        if let Some(cluster) = self.hive.cluster.get() {
+            cluster.peers.received(taken);
+        }
         Ok(())
     }
 
@@ -325,11 +330,8 @@ impl Group {
 
     /// Everything that was taken and the marks stand, or nothing of it.
     async fn commit(self, hive: &Arc<Hive>, lane: Lane) -> Result<HashMap<Name, Marks>, CommitFailed> {
-        let Self { marks, mut writes, full, arrivals, taken } = self;
+        let Self { marks, mut writes, full, arrivals, .. } = self;
         let sync = if full { Sync::Power } else { Sync::Process };
-        if let Some(cluster) = hive.cluster.get() {
-            cluster.peers.received(taken);
-        }
         for (host, marks) in &marks {
             let key = format!("{PREFIX}{}/{host}", lane.name()).into();
             writes.push(Write::Put { space: Space::Hive, owner: AgentId::OUTSIDE, key, value: encode(marks, b"") });
