@@ -272,7 +272,8 @@ pub enum DeadReason {
     Stopped,
     /// There was no such agent any more when it was delivered.
     Absent,
-    /// It came from another host, and its receiver had no room for it for too long.
+    /// It came from another host, and its receiver had no room for it for too long; or it goes to one, and the server on the
+    /// way takes nothing as large.
     Full,
 }
 

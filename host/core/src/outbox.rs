@@ -152,6 +152,14 @@ impl<M> Outbox<M> {
         rows
     }
 
+    /// Takes the first message out: it cannot be sent at all. All that is sent has to be sent again.
+    pub fn drop_first(&mut self) -> Option<M> {
+        self.rewind();
+        let entry = self.entries.pop_front()?;
+        self.bytes -= entry.weight_bytes;
+        Some(entry.message)
+    }
+
     /// What was sent may be lost: it is sent once more, from the first that is not confirmed.
     pub fn rewind(&mut self) {
         (self.sent, self.sent_bytes) = (0, 0);
@@ -251,6 +259,8 @@ mod tests {
         outbox.push(2, None, 1, 0);
         assert_eq!(sent(&mut outbox), Some((Place::START, vec![1])));
         assert_eq!(sent(&mut outbox), None);
+        assert_eq!((outbox.drop_first(), outbox.bytes()), (Some(1), 1));
+        assert_eq!(sent(&mut outbox), Some((Place::START, vec![2])));
     }
 
     /// What may happen to a link.

@@ -13,7 +13,6 @@ use skep_core::{AgentId, Class, DeadReason, Digest, MessageId, Name, Seq};
 use skep_store::{Entry, Error as StoreError, Space, Store, Write};
 
 use crate::cell::Cell;
-use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::record::{
@@ -303,7 +302,7 @@ fn load_handles(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> R
 fn agent_of(hive: &Hive, name: &str) -> Result<Result<AgentId, Name>, String> {
     let name = Name::new(name).map_err(|bad| bad.to_string())?;
     let here = hive.directory.resolve(&name);
-    Ok(here.or_else(|| Cluster::known(hive, &name)).ok_or(name))
+    Ok(here.or_else(|| hive.directory.remotes.named(&name)).ok_or(name))
 }
 
 fn load_seen(hive: &Arc<Hive>, store: &Arc<dyn Store>, cell: &Arc<Cell>) -> Result<(), StoreError> {

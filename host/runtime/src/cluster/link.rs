@@ -1,13 +1,14 @@
 //! The sending end of a link to another host: what is committed here and not yet there. A task a link brings it to the
 //! server. Never a decision about what is sent again: that is the outbox's.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use skep_bus::nats::Lane;
 use skep_core::outbox::{Outbox, OutboxRoom, Place};
-use skep_core::{AgentId, BoxedMessage, Bytes, Name, SendError};
+use skep_core::{AgentId, BoxedMessage, Bytes, DeadReason, Name, SendError};
 use tokio::sync::Notify;
 
 use super::view::OutboxView;
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     /// Rung when there may be room.
     pub(crate) room: Bell,
     work: Notify,
+    /// A frame was too large for the server: which message it is will be seen.
+    one_by_one: AtomicBool,
     /// When something was confirmed last, or there was nothing to confirm; monotonic.
     moved_ns: Mutex<u64>,
 }
@@ -48,7 +51,15 @@ struct Waiting {
 impl Link {
     pub(super) fn new(host: Name, lane: Lane, last: Place) -> Self {
         let outbox = Mutex::new(Outbox::new(ROOM, last));
-        Self { host, lane, outbox, room: Bell::default(), work: Notify::new(), moved_ns: Mutex::new(0) }
+        Self {
+            host,
+            lane,
+            outbox,
+            room: Bell::default(),
+            work: Notify::new(),
+            one_by_one: AtomicBool::new(false),
+            moved_ns: Mutex::new(0),
+        }
     }
 
     /// Promises a place; false: there is no room.
@@ -133,12 +144,25 @@ impl Link {
         stands
     }
 
+    /// The server takes no frame as large as the last one. If it was of one message, that one is a dead letter.
+    fn find_too_large(&self, hive: &Arc<Hive>) {
+        if !self.one_by_one.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let first = self.outbox.lock().drop_first();
+        if let Some(Waiting { to, message }) = first {
+            self.room.ring();
+            crate::dead::lost(hive, to, *message, DeadReason::Full);
+        }
+    }
+
     /// The next frame; what it holds counts as sent.
     fn frame(&self, hive: &Hive, journal: u64, frame_bytes_max: usize) -> Option<Bytes> {
         let mut outbox = self.outbox.lock();
         // Each message has more around it on the way than here, and headers of control characters are six times as long.
         let bytes_max = FRAME_BYTES_MAX.min(frame_bytes_max / 10);
         let messages_max = FRAME_MESSAGES_MAX.min(frame_bytes_max / 4 / MESSAGE_BYTES).max(1);
+        let messages_max = if self.one_by_one.load(Ordering::Relaxed) { 1 } else { messages_max };
         let batch = outbox.send(messages_max, bytes_max)?;
         let mut frame = Writer::new(journal, batch.after);
         for (place, Waiting { to, message }) in batch.messages {
@@ -164,8 +188,15 @@ pub(super) async fn run(hive: Weak<Hive>, link: Arc<Link>) {
             link.send_again();
         }
         while let Some(frame) = link.frame(&hive, cluster.journal(), cluster.nats.frame_bytes_max()) {
-            if cluster.nats.publish(&link.host, link.lane, frame).await.is_err() {
-                link.send_again();
+            let published = cluster.nats.publish(&link.host, link.lane, frame).await;
+            let Err(error) = published else {
+                link.one_by_one.store(false, Ordering::Relaxed);
+                continue;
+            };
+            link.send_again();
+            if matches!(error, skep_bus::Error::NatsTooLarge { .. }) {
+                link.find_too_large(&hive);
+            } else {
                 pause().await;
                 break;
             }

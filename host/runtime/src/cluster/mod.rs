@@ -166,15 +166,8 @@ impl Cluster {
     pub(crate) fn resolve(&self, hive: &Hive, name: &Name) -> Option<AgentId> {
         match self.peers.host_of(name) {
             Some(host) => Self::id_of(hive, Remote { host, agent: Some(name.clone()) }),
-            None => Self::known(hive, name),
+            None => hive.directory.remotes.named(name),
         }
-    }
-
-    /// As it was known before anything was heard.
-    pub(crate) fn known(hive: &Hive, name: &Name) -> Option<AgentId> {
-        let hosts = hive.directory.remotes.hosts();
-        let known = |host: Name| hive.directory.remotes.known(&Remote { host, agent: Some(name.clone()) });
-        hosts.into_iter().find_map(known)
     }
 
     /// The subscribers of other hosts to a topic, a number a host.
@@ -184,9 +177,10 @@ impl Cluster {
         found
     }
 
-    /// Whether a body of this weight fits on the way.
+    /// What a message may weigh on its way, in bytes. Before the server has said what it takes, it is not known.
     pub(crate) fn weight_bytes_max(&self) -> usize {
-        self.nats.frame_bytes_max().saturating_sub(FRAME_MARGIN_BYTES)
+        let has_said = self.reached.lock().since_ms > 0;
+        if has_said { self.nats.frame_bytes_max().saturating_sub(FRAME_MARGIN_BYTES) } else { usize::MAX }
     }
 
     /// The link to the host of an agent, for messages of a channel; none if it is no agent of another host.

@@ -54,6 +54,8 @@ pub(crate) struct Remotes {
 struct Table {
     by_id: IdMap<AgentId, Remote>,
     ids: HashMap<Remote, AgentId>,
+    /// By name: the one that was given last.
+    named: HashMap<Name, AgentId>,
 }
 
 impl Remotes {
@@ -103,12 +105,9 @@ impl Remotes {
         self.table.read().ids.get(remote).copied()
     }
 
-    /// The hosts that anything is known of.
-    pub(super) fn hosts(&self) -> Vec<Name> {
-        let mut hosts: Vec<Name> = self.table.read().by_id.values().map(|remote| remote.host.clone()).collect();
-        hosts.sort();
-        hosts.dedup();
-        hosts
+    /// The agent of this name that was known last, wherever it is.
+    pub(crate) fn named(&self, name: &Name) -> Option<AgentId> {
+        self.table.read().named.get(name).copied()
     }
 
     /// Takes in a record of the store; none if it is one of another sort.
@@ -125,6 +124,9 @@ impl Remotes {
 
 impl Table {
     fn insert(&mut self, id: AgentId, remote: Remote) {
+        if let Some(name) = &remote.agent {
+            self.named.insert(name.clone(), id);
+        }
         self.ids.insert(remote.clone(), id);
         self.by_id.insert(id, remote);
     }
