@@ -364,13 +364,13 @@ fn arrive_all(hive: &Arc<Hive>, arrivals: Vec<Arrival>) {
                 let scene = || hive.cell(to).map(|cell| cell.scene()).unwrap_or_default();
                 crate::answer::deliver_answer(hive, scene, to, ask, message);
             }
-            Arrival::Answer { ask, message, .. } => end_call(hive, ask, message),
+            Arrival::Answer { ask, message, .. } => end_call(hive, ask, *message),
             Arrival::Lost { to, message, reason } => crate::dead::lost(hive, to, *message, reason),
         }
     }
 }
 
-fn end_call(hive: &Arc<Hive>, ask: MessageId, message: BoxedMessage) {
+fn end_call(hive: &Arc<Hive>, ask: MessageId, message: Message) {
     let Class::Answer { failure, .. } = message.class else { return };
     let result: Result<Bytes, AskFailure> = failure.map_or(Ok(message.body), |failure| Err(*failure));
     hive.calls.finish(hive, message.sender, ask, result);
