@@ -193,17 +193,15 @@ impl Builder {
     /// in use, state that cannot be read, and an agent whose first start fails. Nothing runs then.
     pub async fn start(self) -> Result<Host, Error> {
         let prepared = tokio::task::spawn_blocking(move || self.prepare()).await;
-        let (hive, cluster, report) = prepared.unwrap_or(Err(Error::Stopping))?;
+        let (hive, report) = prepared.unwrap_or(Err(Error::Stopping))?;
         let host = Host::new(hive);
-        if let Some(options) = cluster {
-            host.join(options).await?;
-        }
+        host.join().await?;
         host.bring_up(&report).await?;
         Ok(host)
     }
 
     /// Everything that blocks: checks, compiles, opens the store and loads what it has.
-    fn prepare(mut self) -> Result<(Arc<Hive>, Option<ClusterOptions>, Report), Error> {
+    fn prepare(mut self) -> Result<(Arc<Hive>, Report), Error> {
         let spec = self.spec.take().ok_or_else(|| Error::Spec(vec!["there is no hive".to_owned()]))?;
         let tree = self.check(&spec)?;
         let clock = self.clock.take().unwrap_or_else(|| Arc::new(RealClock::default()));
@@ -249,7 +247,7 @@ impl Builder {
             swapping: Mutex::default(),
             scheduler: Arc::new(Scheduler::new(self.threads).map_err(started)?),
             drop_instances: self.drop_instances,
-            cluster_options: self.cluster.clone(),
+            cluster_options: self.cluster,
             origins: self.origins,
             places_wanted: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
@@ -259,7 +257,7 @@ impl Builder {
         });
         hive.watch_commits();
         crate::plugins::announce(&hive);
-        Ok((hive, self.cluster, self.report))
+        Ok((hive, self.report))
     }
 
     /// Everything that can be known to be wrong without a file being opened, all of it at once.

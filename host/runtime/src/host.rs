@@ -17,7 +17,7 @@ use skep_core::{AgentId, Bytes, ExitReason, MessageId};
 
 use crate::builder::{Builder, Progress};
 use crate::cell::{Cell, Order};
-use crate::cluster::{Cluster, ClusterOptions, NodeView};
+use crate::cluster::{Cluster, NodeView};
 use crate::error::Error;
 use crate::hive::Hive;
 use crate::outside::{AskOptions, SendOptions};
@@ -52,9 +52,10 @@ impl Host {
         &self.0.0
     }
 
-    /// Turns to the other hosts of the hive.
-    pub(crate) async fn join(&self, options: ClusterOptions) -> Result<(), Error> {
+    /// Turns to the other hosts of the hive, if it is to be one of many.
+    pub(crate) async fn join(&self) -> Result<(), Error> {
         let hive = self.hive();
+        let Some(options) = hive.cluster_options.clone() else { return Ok(()) };
         let cluster = Cluster::connect(hive, options).await?;
         // Only the builder joins, and once.
         let _ = hive.cluster.set(cluster);

@@ -29,7 +29,8 @@ use crate::targets::{reserve_at, wait_at};
 
 /// Frames that are taken in one commit.
 const FRAMES_AT_ONCE_MAX: usize = 32;
-/// How long a link waits for room in one mailbox; then the message is a dead letter. What is behind it waits as long.
+/// How long a link waits for room in one mailbox; then the message is a dead letter. What is behind it on the lane waits
+/// as long, but once for a mailbox and not for each message.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Journals of one host that are remembered: it has a new one only when its data directory is another.
 const JOURNALS_MAX: usize = 8;
