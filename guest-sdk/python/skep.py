@@ -21,6 +21,8 @@ LATER = object()
 """Returned by a handler that answers an ask later, by `self.reply(id, body)`."""
 
 _ASKS = "skep:ask:"
+# What a session says when it waits no more for an answer: an agent that has nothing to break off need not hear it.
+_SESSION_CLOSED = "session.closed"
 _SCAN_BYTES_MAX = 256 * 1024
 _ERROR_CHARS_MAX = 1000
 _FRAMES_MAX = 6
@@ -408,6 +410,8 @@ class _Guest:
         elif types.MessageFlags.TIMER in wire.flags:
             self._method("timer", kind)(_decoded(wire.body))
         else:
+            if kind == _SESSION_CLOSED and ("message", kind) not in self.handlers:
+                return
             method = self._method("message", kind)
             answer = method(_shaped(_decoded(wire.body), method.skep_shape))
             if self.agent.message.is_ask and answer is not LATER:

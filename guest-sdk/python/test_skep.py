@@ -129,6 +129,10 @@ class Tests(unittest.TestCase):
         self.handle(self.world.message("nothing"))
         self.assertEqual(self.refusal(), types.Refusal_UnknownKind("this agent has no method for the message nothing"))
 
+    def test_a_session_that_waits_no_more_may_be_left_unheard(self):
+        self.handle(self.world.message("session.closed", b'"late"', types.MessageFlags(0)))
+        self.assertEqual(self.world.done, [("begin", 0)])
+
     def test_a_failed_send_refuses_as_unavailable(self):
         self.handle(self.world.message("send"))
         self.assertEqual(self.refusal(), types.Refusal_Unavailable("not sent to other: full"))

@@ -37,6 +37,7 @@ mod registry;
 mod rest;
 mod rules;
 mod session_commands;
+mod session_ends;
 mod session_kill;
 mod sessions;
 mod state;

@@ -90,6 +90,37 @@ async fn a_session_is_opened_and_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_played_again_without_its_host() {
+    let market = Market::open().await;
+    let config = market.file("lamp.json", &lamp());
+    let members = market.file("members.json", &json!([{"id": "a"}, {"id": "b"}, {"id": "nobody"}]));
+    let open = ["session", "open", "auction/sealed-bid", "--config", &config, "--members", &members, "--name", "s"];
+    let outcome = market.json(&open).await;
+    let session = market.json(&["session", "inspect", "s"]).await;
+    let mut log = market.json(&["session", "log", "s"]).await;
+    let Market { _process, dir } = market;
+    drop(_process);
+    let folder = component("auction-sealed-bid").parent().expect("a folder").display().to_string();
+    let play = async |session: &Value, log: &Value| {
+        let files = [written(dir.path(), "s.json", session), written(dir.path(), "s.log", log)];
+        let line = ["protocol", "replay", "auction/sealed-bid", "--dir", &folder, "--session", &files[0], "--log"];
+        skep(&[&line[..], &[&files[1], "-o", "json"]].concat()).await
+    };
+    let again = json_of(play(&session, &log).await);
+    for field in ["end", "code", "body", "evidence"] {
+        assert_eq!(again[field], outcome[field], "{field}");
+    }
+    let mut richer = session.clone();
+    richer["outcome"]["body"]["payment"] = json!(11);
+    let differs = play(&richer, &log).await;
+    assert!(differs.code == Some(7) && differs.err.contains("E_REPLAY_DIFFERS"), "{differs:?}");
+    let entries = log["items"].as_array_mut().expect("entries");
+    entries.remove(1);
+    let gap = play(&session, &log).await;
+    assert!(gap.code == Some(7) && gap.err.contains("no entry 1"), "{gap:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_waits_is_called_off() {
     let market = Market::open().await;
     let config = market.file("lamp.json", &lamp());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use skep_core::session::{Effect, Record};
+use skep_core::session::{Effect, Notice, Record};
 use skep_runtime::{Cast, Protocol, Rehearsed};
 
 use crate::hives::cache_dir;
@@ -84,6 +84,8 @@ impl Subject {
         let silent = self.play(vec![json!(["silence"]); 3]).await;
         assert_eq!(silent.record.ended_ms, self.answer_by_ms, "D1");
         assert_eq!(silent.record.no_answer, ["m0", "m1", "m2"], "D1");
+        let told_all = ["m0", "m1", "m2"].iter().all(|member| silent.told.get(*member).map(Vec::len) == Some(1));
+        assert!(told_all, "D1 {:?}", silent.told);
         let answered = self.all_honest(3).await;
         assert!(answered.record.ended_ms < self.answer_by_ms, "D2");
         assert!(answered.record.no_answer.is_empty(), "D1");
@@ -131,6 +133,8 @@ impl Subject {
         let late = self.play(vec![late, self.honest(1), self.honest(2)]).await;
         let silent = self.play(vec![json!(["silence"]), self.honest(1), self.honest(2)]).await;
         assert_eq!(result(&late.record), result(&silent.record), "D6");
+        assert_eq!(late.told.get("m0").and_then(|told| told.last()), Some(&Notice::Late), "D6");
+        assert_eq!(late.told.get("m1"), None, "D6");
     }
 
     /// D7: who is no member is not heard.
@@ -177,7 +181,7 @@ impl Subject {
         assert!(matches!(last.effects.last(), Some(Effect::End(_))), "{what}");
         let seqs: Vec<u64> = played.log.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, (0..played.record.events).collect::<Vec<u64>>(), "{what}");
-        let again = self.protocol().replay(&played.info, &played.log).await;
+        let again = self.protocol().replay(&[], &played.info, &played.log).await;
         assert_eq!(again.expect("the same"), played.record.outcome, "{what}");
     }
 }

@@ -11,6 +11,8 @@ use crate::{log, names};
 
 /// How much of a foreign name goes into a text.
 const SHOWN_CHARS_MAX: usize = 64;
+/// What a session says when it waits no more for an answer: an agent that has nothing to break off need not hear it.
+const SESSION_CLOSED: &str = "session.closed";
 
 impl<A: Agent> Instance<A> {
     pub(crate) fn route(&mut self, index: u32, message: Message) -> Result<(), TurnError> {
@@ -99,6 +101,9 @@ impl<A: Agent> Instance<A> {
         let known: Vec<&str> = expected.iter().map(|handler| handler.name).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         self.open(true)?;
+        if what == "message" && &*name == SESSION_CLOSED {
+            return self.close(Ok(()));
+        }
         self.close(Err(Refusal::UnknownKind(format!("no {what} {shown:?} here, expected: {known}"))))
     }
 }

@@ -123,6 +123,11 @@ impl Asks {
         self.owed.remove(&ask)
     }
 
+    /// The asks whose replies are owed.
+    pub fn owed(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.owed.keys().copied()
+    }
+
     /// Replies that are owed.
     pub fn owed_count(&self) -> usize {
         self.owed.len()

@@ -241,10 +241,15 @@ pub enum What {
         /// The protocol's word.
         code: String,
     },
-    /// What is kept of a session cannot be read: it ends without an outcome.
+    /// What is kept of a session cannot be read: it has failed.
     SessionCorrupt {
         /// Why.
         why: String,
+    },
+    /// The record and the log of a session that has ended are removed: as many as may be kept ended after it.
+    SessionForgotten {
+        /// Which.
+        session: Name,
     },
     /// The server that carries between hosts is reached on a lane.
     BusConnected {
@@ -378,6 +383,7 @@ impl What {
             Self::SessionStepped { .. } => "session.stepped",
             Self::SessionEnded { .. } => "session.ended",
             Self::SessionCorrupt { .. } => "session.corrupt",
+            Self::SessionForgotten { .. } => "session.forgotten",
             Self::BusConnected { .. } => "bus.connected",
             Self::BusLost { .. } => "bus.lost",
             Self::BusTrouble { .. } => "bus.trouble",
@@ -476,6 +482,7 @@ impl What {
             Self::SessionStepped { seq, event } => vec![("seq", Value::Number(*seq)), ("event", text(event))],
             Self::SessionEnded { kind, code } => vec![("kind", text(kind)), ("code", text(code))],
             Self::SessionCorrupt { why } | Self::HostTaken { why } => vec![("why", text(why))],
+            Self::SessionForgotten { session } => vec![("session", text(session))],
             Self::Health { status, reason } => vec![("status", text(status)), ("reason", text(reason))],
             Self::Log { text, fields, undone, .. } => logged(text, fields, *undone),
             Self::LogSuppressed { lines } => vec![("lines", Value::Number(*lines))],

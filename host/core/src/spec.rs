@@ -290,12 +290,21 @@ pub struct HiveSpec {
     pub body_bytes_max: u32,
     /// How long a client's message ids are remembered, in milliseconds.
     pub client_window_ms: u64,
+    /// The most sessions that have ended and whose records and logs are kept on disk; then the first that were opened go.
+    pub sessions_kept_max: u32,
 }
 
 impl HiveSpec {
     /// An empty hive with the defaults.
     pub fn new(name: Name) -> Self {
         let root = Name::new("root").map(SupervisorSpec::new).unwrap_or_else(|_| SupervisorSpec::new(name.clone()));
-        Self { name, plugins: Vec::new(), root, body_bytes_max: 1 << 20, client_window_ms: 600_000 }
+        Self {
+            name,
+            plugins: Vec::new(),
+            root,
+            body_bytes_max: 1 << 20,
+            client_window_ms: 600_000,
+            sessions_kept_max: 10_000,
+        }
     }
 }

@@ -242,6 +242,7 @@ impl Builder {
             alarms: Alarms::default(),
             outside: Outside::new(nonce),
             dead: Dead::new(),
+            ended_sessions: crate::session::EndedSessions::default(),
             supervision: Supervision::new(tree),
             plugins: RwLock::new(plugins),
             swapping: Mutex::default(),

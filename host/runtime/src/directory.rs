@@ -1,6 +1,6 @@
 //! Who is there: the table of agents and the registry of names. It belongs to the host, so nothing that crashes loses it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,6 +24,7 @@ pub(crate) struct Rested {
     pub(crate) started: bool,
     /// What its state was last written by.
     pub(crate) ran: Option<Digest>,
+    pub(crate) is_session: bool,
 }
 
 /// See the module.
@@ -33,6 +34,8 @@ pub(crate) struct Directory {
     next_id: AtomicU32,
     /// Agents that have ended for good and whose state is kept: who comes under the name again is the same one.
     rested: Mutex<HashMap<Name, Rested>>,
+    /// Those of them that are sessions, in the order in which they were opened.
+    sessions: Mutex<BTreeMap<AgentId, Name>>,
     /// The names of those that have gone last: what they have sent still says from whom it is.
     former: Mutex<VecDeque<(AgentId, Name)>>,
     /// Agents of other hosts that have a number here.
@@ -46,6 +49,7 @@ impl Directory {
             registry: RwLock::default(),
             next_id: AtomicU32::new(1),
             rested: Mutex::default(),
+            sessions: Mutex::default(),
             former: Mutex::default(),
             remotes: Remotes::default(),
         }
@@ -139,11 +143,31 @@ impl Directory {
     }
 
     pub(crate) fn rest(&self, name: Name, rested: Rested) {
+        if rested.is_session {
+            self.sessions.lock().insert(rested.id, name.clone());
+        }
         self.rested.lock().insert(name, rested);
     }
 
     pub(crate) fn take_rested(&self, name: &Name) -> Option<Rested> {
-        self.rested.lock().remove(name)
+        let rested = self.rested.lock().remove(name)?;
+        self.sessions.lock().remove(&rested.id);
+        Some(rested)
+    }
+
+    /// The first that was opened, if more sessions are at rest than this.
+    pub(crate) fn session_over(&self, count_max: usize) -> Option<Name> {
+        let sessions = self.sessions.lock();
+        sessions.values().next().filter(|_| sessions.len() > count_max).cloned()
+    }
+
+    /// The sessions at rest whose names come after this one, by name.
+    pub(crate) fn sessions_after(&self, after: &str, count_max: usize) -> Vec<Name> {
+        let mut later: Vec<Name> =
+            self.sessions.lock().values().filter(|name| name.as_str() > after).cloned().collect();
+        later.sort_unstable();
+        later.truncate(count_max);
+        later
     }
 
     /// The number of the one that rests under a name.

@@ -29,6 +29,7 @@ use crate::events::{Events, Scene};
 use crate::outside::Outside;
 use crate::running::Component;
 use crate::scheduler::Scheduler;
+use crate::session::EndedSessions;
 use crate::supervise::Supervision;
 use crate::swap::UnderWay;
 use crate::turn::Began;
@@ -51,6 +52,7 @@ pub(crate) struct Hive {
     pub(crate) alarms: Alarms,
     pub(crate) outside: Outside,
     pub(crate) dead: Dead,
+    pub(crate) ended_sessions: EndedSessions,
     pub(crate) supervision: Supervision,
     pub(crate) plugins: RwLock<HashMap<Name, PluginEntry>>,
     pub(crate) swapping: Mutex<BTreeMap<Name, Arc<UnderWay>>>,

@@ -246,6 +246,7 @@ impl Host {
         let hive = self.hive();
         match hive.directory.find(agent) {
             Ok(cell) => {
+                crate::session::stop(hive, &cell, "it is stopped").await;
                 if hive.terminate(cell.name.as_str()).is_err() {
                     // One that is not in the tree was never started, or is about to go.
                     crate::spawn::give_back(hive, cell.id);
@@ -255,9 +256,10 @@ impl Host {
             }
             Err(error) => {
                 // One that has ended before is at rest: only its state can still go.
-                match skep_core::Name::new(agent).ok().filter(|_| purge) {
-                    Some(name) => self.purge_rested(&name).await?.ok_or(error),
-                    None => Err(error),
+                let Some(name) = skep_core::Name::new(agent).ok().filter(|_| purge) else { return Err(error) };
+                match hive.ended_sessions.remove(&name) {
+                    true => Ok(()),
+                    false => self.purge_rested(&name).await?.ok_or(error),
                 }
             }
         }

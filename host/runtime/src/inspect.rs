@@ -168,6 +168,8 @@ pub(crate) fn explain(hive: &Hive) -> Vec<Setting> {
     let (body, window) = (hive.spec.body_bytes_max, hive.spec.client_window_ms);
     add("message.body-bytes-max", format!("{body} bytes"), by(body == defaults.body_bytes_max));
     add("client.window-ms", format!("{window} ms"), by(window == defaults.client_window_ms));
+    let kept = hive.spec.sessions_kept_max;
+    add("sessions.kept-max", kept.to_string(), by(kept == defaults.sessions_kept_max));
     let data = hive.data_dir.as_ref().map_or("none: memory only".to_owned(), |dir| dir.display().to_string());
     add("store.dir", data, by(hive.data_dir.is_none()));
     let (host, nats) = match &hive.cluster_options {

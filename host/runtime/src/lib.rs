@@ -57,7 +57,7 @@ pub use host::Host;
 pub use outside::{AskOptions, SendOptions};
 pub use session::{
     Cast, Differs, Later, LogEntry, Player, Protocol, Reaction, Rehearsed, SessionSpec, SessionView, Stranger, Told,
-    record_to_json,
+    outcome_to_json, record_to_json,
 };
 pub use view::{
     AgentDetail, AgentView, Counters, DeadLetterView, EventStream, NextEvent, Setting, Status, SwapReceipt,

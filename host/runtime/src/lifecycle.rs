@@ -537,6 +537,14 @@ fn finish(hive: &Arc<Hive>, cell: &Arc<Cell>, gone: bool, keep: bool) {
 pub(crate) fn stop_child(hive: &Arc<Hive>, agent: AgentId, reason: ExitReason) {
     let Some(cell) = hive.cell(agent) else { return };
     cell.mind.lock().stop_with = Some(reason);
-    // A child that is not in the tree any more is stopped already.
-    let _ = hive.terminate(cell.name.as_str());
+    if cell.component.lock().protocol().is_none() {
+        // A child that is not in the tree any more is stopped already.
+        let _ = hive.terminate(cell.name.as_str());
+        return;
+    }
+    let hive = hive.clone();
+    hive.scheduler.handle().clone().spawn(async move {
+        crate::session::stop(&hive, &cell, "who has opened it has stopped it").await;
+        let _ = hive.terminate(cell.name.as_str());
+    });
 }

@@ -150,7 +150,8 @@ fn resting(cell: &Cell) -> Option<Rested> {
         (mind.started, mind.ran)
     };
     let rests = cell.is_durable() && started;
-    rests.then_some(Rested { id: cell.id, lineage: cell.lineage, started, ran })
+    let is_session = cell.component.lock().protocol().is_some();
+    rests.then_some(Rested { id: cell.id, lineage: cell.lineage, started, ran, is_session })
 }
 
 /// The row of a durable child: written in its parent's commit.
@@ -210,6 +211,7 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
         hive.commit_later(writes);
     }
     remove(hive, cell.id, rested);
+    crate::session::forget_oldest(hive);
     hive.alarms.forget_asks(cell.id);
     hive.calls.close(hive, crate::lifecycle::start_cause(hive, cell, &StartReason::Fresh));
     if let Some(parent) = cell.parent {
@@ -249,22 +251,19 @@ pub(crate) fn owner_ended(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReaso
     if hive.supervision.children_of(cell.id) == 0 {
         return;
     }
-    let owned: Vec<Name> = hive
-        .directory
-        .all()
-        .iter()
-        .filter(|child| child.parent.is_some_and(|parent| parent.owned && parent.id == cell.id))
-        .map(|child| child.name.clone())
-        .collect();
+    let all = hive.directory.all().into_iter();
+    let owned: Vec<Arc<Cell>> =
+        all.filter(|child| child.parent.is_some_and(|parent| parent.owned && parent.id == cell.id)).collect();
     if owned.is_empty() {
         return;
     }
     let hive = hive.clone();
     // Not from here: the end may be told while the tree is locked.
     hive.scheduler.handle().clone().spawn(async move {
-        for name in owned {
+        for child in owned {
+            crate::session::stop(&hive, &child, "who has opened it has ended").await;
             // One that is not in the tree any more is stopped already.
-            let _ = hive.terminate(name.as_str());
+            let _ = hive.terminate(child.name.as_str());
         }
     });
 }

@@ -28,6 +28,9 @@ pub(crate) struct AgentRecord {
     /// It is the manifest's: without it there it is not started.
     #[serde(default)]
     pub(crate) declared: bool,
+    /// It is a session: its plugin is a protocol.
+    #[serde(default)]
+    pub(crate) session: bool,
     /// It has ended for good and is not started with the host.
     #[serde(default)]
     pub(crate) ended: bool,
@@ -122,6 +125,7 @@ fn of(hive: &Hive, cell: &Cell, started: bool, digest: Digest) -> AgentRecord {
         alone: cell.mind.lock().alone,
         started,
         declared: cell.declared,
+        session: cell.component.lock().protocol().is_some(),
         ended: false,
         supervisor: cell.supervisor.to_string(),
         parent: parent.map(|name| name.to_string()),
@@ -226,6 +230,7 @@ impl Kept {
             lineage: self.lineage(),
             started: record.started,
             ran: Digest::parse(&record.digest).filter(|_| record.started),
+            is_session: record.session,
         }
     }
 

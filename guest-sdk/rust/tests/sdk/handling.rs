@@ -258,6 +258,8 @@ fn a_kind_that_nobody_knows_is_refused_with_those_that_are_known() {
         panic!("it was taken")
     };
     assert!(text.contains("break") && text.len() < 150, "{text}");
+    let closed = Envelope { kind: "session.closed".to_owned(), body: b"\"late\"".to_vec() };
+    assert_eq!(strict.tell(&closed), Ok(()));
     let Err(Refusal::UnknownKind(text)) = strict.fire("tick", &(), 0) else { panic!("it was taken") };
     assert!(text.contains("expected: none"), "{text}");
 }

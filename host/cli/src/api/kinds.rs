@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::problem::ApiError;
 
 /// All names, as [`skep_core::event::What::name`] has them; a test holds the two together.
-pub(crate) const NAMES: [&str; 46] = [
+pub(crate) const NAMES: [&str; 47] = [
     "hive.started",
     "hive.stopping",
     "hive.down",
@@ -39,6 +39,7 @@ pub(crate) const NAMES: [&str; 46] = [
     "session.stepped",
     "session.ended",
     "session.corrupt",
+    "session.forgotten",
     "bus.connected",
     "bus.lost",
     "bus.trouble",

@@ -184,6 +184,7 @@ async fn started(context: &Context, args: &Args, manifest: &Manifest, data: &Pat
         .origin("hive.name", manifest.origin("name"))
         .origin("message.body-bytes-max", manifest.origin("body_bytes_max"))
         .origin("client.window-ms", manifest.origin("client_window_ms"))
+        .origin("sessions.kept-max", manifest.origin("sessions_kept_max"))
         .origin("store.dir", origin);
     builder = match args.cache.clone().map(|dir| (dir, "--cache")).or_else(cache_dir) {
         Some((dir, origin)) => builder.cache_dir(dir).origin("engine.cache", origin),

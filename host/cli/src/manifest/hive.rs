@@ -144,6 +144,7 @@ fn hive(root: &Section<'_>, problems: &mut Problems) -> Option<(HiveSpec, Cluste
     let mut spec = HiveSpec::new(name);
     section.number("body_bytes_max", &mut spec.body_bytes_max, problems);
     section.number("client_window_ms", &mut spec.client_window_ms, problems);
+    section.number("sessions_kept_max", &mut spec.sessions_kept_max, problems);
     Some((spec, cluster::read(&section, problems)))
 }
 

@@ -76,6 +76,12 @@ pub(super) static HIVE: &[Key] = &[
         "10m",
         "How long the ids that clients give their messages are remembered.",
     ),
+    key(
+        "sessions_kept_max",
+        Form::Count(1, U32),
+        "10000",
+        "The most sessions that have ended and are kept; then the first that were opened go.",
+    ),
     key("host", Form::Name, "none", "The name of this host, one of many of the hive."),
     key("nats", Form::Nats, "none", "The NATS server between the hosts; without one a host is alone."),
 ];

@@ -360,9 +360,9 @@ fn the_defaults_of_the_table_are_those_of_the_core() {
     let said: String = with_default.map(|key| format!("{} = {}\n", key.name, literal(key))).collect();
     let text = format!("[hive]\nname = \"test\"\n{said}");
     let spec = parse(&text, Path::new("hive.toml")).unwrap().spec;
-    assert_eq!((spec.body_bytes_max, spec.client_window_ms), {
+    assert_eq!((spec.body_bytes_max, spec.client_window_ms, spec.sessions_kept_max), {
         let defaults = skep_core::spec::HiveSpec::new(spec.name.clone());
-        (defaults.body_bytes_max, defaults.client_window_ms)
+        (defaults.body_bytes_max, defaults.client_window_ms, defaults.sessions_kept_max)
     });
 }
 

@@ -97,6 +97,7 @@ pub(super) static PAGES: &[(&str, &str)] = &[
     page!("E_PLUGIN_WORLD"),
     page!("E_POOL_FULL"),
     page!("E_REFUSED"),
+    page!("E_REPLAY_DIFFERS"),
     page!("E_RESTARTING"),
     page!("E_RUNNING"),
     page!("E_SESSION_INVALID"),

@@ -1,11 +1,12 @@
 //! The books of a session: its asks, timers and members, and which envelope comes next. What a step's effects mean for
 //! them is in `step`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::canonical::hash_text;
+use super::exchange::{Input, Notice, Order};
 use super::manifest::{Limits, Manifest};
 use super::outcome::{Outcome, Record};
 use super::types::{AskId, Closed, DownReason, Envelope, Event, Inbound, Info, Payload};
@@ -20,76 +21,6 @@ pub(super) const TIMERS_MAX: usize = 1_000;
 pub(super) const EVENTS_MAX: u64 = 1_000_000;
 /// Answers to one ask that may be unreadable before it counts as unanswered: one more try (D3).
 const INVALID_MAX: u32 = 1;
-
-/// What happens to a session, seen from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A member answers an ask.
-    Answer {
-        /// Which.
-        ask: AskId,
-        /// Who answers.
-        member: String,
-        /// The message's own id.
-        msg_id: String,
-        /// The answer; or why it is none that the ask's schema allows.
-        body: Result<Payload, String>,
-    },
-    /// An ask has ended without an answer.
-    Unanswered {
-        /// Which.
-        ask: AskId,
-        /// How.
-        how: Closed,
-    },
-    /// A member speaks unasked.
-    Told {
-        /// The member's name.
-        member: String,
-        /// The message's own id.
-        msg_id: String,
-        /// What it says.
-        body: Payload,
-    },
-    /// A member has ended.
-    Down {
-        /// The member's name.
-        member: String,
-        /// Why.
-        reason: DownReason,
-    },
-    /// Whoever opened the session wants it to end.
-    Cancel(String),
-    /// Nothing but time.
-    Time,
-}
-
-/// What the host is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Ask a member.
-    Ask {
-        /// The ask.
-        ask: AskId,
-        /// The member's name.
-        to: String,
-        /// The name of the answer's schema: what the ask is called.
-        schema: String,
-        /// The question.
-        body: Payload,
-        /// Asked again: why the last answer was not understood.
-        again: Option<String>,
-    },
-    /// Tell a member.
-    Tell {
-        /// The member's name.
-        to: String,
-        /// What.
-        body: Payload,
-    },
-    /// It is over.
-    End(Box<Record>),
-}
 
 /// What a session keeps between two steps, beside the protocol's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -113,9 +44,9 @@ pub struct Books {
 }
 
 impl Books {
-    /// The envelopes so far.
-    pub fn events(&self) -> u64 {
-        self.next_seq
+    /// Of a session in which nothing has happened.
+    pub fn of(info: &Info) -> Self {
+        Self { standings: vec![Standing::default(); info.members.len()], ..Self::default() }
     }
 
     /// How the session ended, if it has.
@@ -170,6 +101,8 @@ enum Due {
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(super) info: Info,
+    /// Of each member, by its name.
+    places: HashMap<String, usize>,
     pub(super) limits: Limits,
     pub(super) schemas: Vec<String>,
     pub(super) books: Books,
@@ -184,8 +117,8 @@ pub struct Session {
 impl Session {
     /// A new one.
     pub fn open(info: Info, manifest: &Manifest) -> Self {
-        let standings = vec![Standing::default(); info.members.len()];
-        let mut session = Self::resume(info, manifest, Books { standings, ..Books::default() });
+        let books = Books::of(&info);
+        let mut session = Self::resume(info, manifest, books);
         session.follow.push_back(Event::Start);
         session
     }
@@ -193,8 +126,9 @@ impl Session {
     /// One that goes on.
     pub fn resume(info: Info, manifest: &Manifest, books: Books) -> Self {
         let schemas = manifest.ask_schemas.iter().map(|(name, _)| name.clone()).collect();
-        let limits = manifest.limits;
-        Self { info, limits, schemas, books, waiting: VecDeque::new(), follow: VecDeque::new(), orders: Vec::new() }
+        let places = info.members.iter().enumerate().map(|(place, member)| (member.id.clone(), place)).collect();
+        let (limits, waiting, follow) = (manifest.limits, VecDeque::new(), VecDeque::new());
+        Self { info, places, limits, schemas, books, waiting, follow, orders: Vec::new() }
     }
 
     /// What is to be kept of it.
@@ -361,7 +295,10 @@ impl Session {
         match (before, body) {
             (Some(before), Ok(body)) if *before == hash_text(&[&body]) => {}
             (Some(_), _) => self.stand(member, |standing| standing.equivocated = true),
-            (None, _) => self.stand(member, |standing| standing.late = true),
+            (None, _) => {
+                self.stand(member, |standing| standing.late = true);
+                self.notify(ask, member, Notice::Late);
+            }
         }
     }
 
@@ -395,18 +332,36 @@ impl Session {
         if how != Closed::Cancelled {
             self.stand(open.member, |standing| standing.unanswered = true);
         }
+        match how {
+            Closed::Expired => self.notify(ask, open.member, Notice::Expired),
+            Closed::Cancelled => self.notify(ask, open.member, Notice::Cancelled),
+            // That end came from the member.
+            Closed::Refused | Closed::Down | Closed::Undeliverable => {}
+        }
         self.follow.push_back(Event::AskClosed(ask, how));
     }
 
-    /// What still comes changes nothing (D6).
+    fn notify(&mut self, ask: AskId, member: usize, notice: Notice) {
+        let to = self.name_of(member);
+        self.orders.push(Order::Notice { ask, to, notice });
+    }
+
+    /// What still comes changes nothing (D6); who answers is told so.
     fn after_the_end(&mut self) {
         self.follow.clear();
-        self.waiting.clear();
+        for (_, input) in std::mem::take(&mut self.waiting) {
+            if let Input::Answer { ask, member, .. } = input
+                && let Some(member) = self.member(&member)
+            {
+                self.notify(ask, member, Notice::Late);
+            }
+        }
     }
 
     pub(super) fn end(&mut self, outcome: Outcome) {
-        for (_, open) in std::mem::take(&mut self.books.asks) {
+        for (ask, open) in std::mem::take(&mut self.books.asks) {
             self.stand(open.member, |standing| standing.unanswered = true);
+            self.notify(ask, open.member, Notice::Cancelled);
         }
         self.books.timers.clear();
         self.follow.clear();
@@ -430,7 +385,7 @@ impl Session {
     }
 
     pub(super) fn member(&self, name: &str) -> Option<usize> {
-        self.info.members.iter().position(|member| member.id == name)
+        self.places.get(name).copied()
     }
 
     fn name_of(&self, member: usize) -> String {

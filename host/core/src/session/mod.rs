@@ -6,13 +6,15 @@
 
 mod books;
 mod canonical;
+mod exchange;
 mod manifest;
 mod outcome;
 mod step;
 mod types;
 
-pub use books::{Books, Input, Order, Session};
+pub use books::{Books, Session};
 pub use canonical::hash_text;
+pub use exchange::{Input, Notice, Order};
 pub use manifest::{Limits, Manifest, Timing, Unfit};
 pub use outcome::{EndKind, Outcome, Record};
 pub use types::{AskId, Closed, DownReason, Effect, Envelope, Event, Inbound, Info, Member, Payload, Reject};

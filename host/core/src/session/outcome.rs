@@ -45,7 +45,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// An end that the host has to declare: the protocol did not.
-    pub(crate) fn failed(code: &str, why: &str) -> Self {
+    pub fn failed(code: &str, why: &str) -> Self {
         let body = format!("{{\"reason\":{}}}", super::canonical::quoted(why));
         Self { kind: EndKind::Failed, code: code.to_owned(), body, evidence: Vec::new() }
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::books::{ASKS_MAX, EVENTS_MAX, Open, Order, Session, Set, TIMERS_MAX};
-use super::outcome::Outcome;
-use super::types::{AskId, Closed, Effect, Envelope, Event, Reject};
+use super::books::{ASKS_MAX, Books, EVENTS_MAX, Open, Session, Set, TIMERS_MAX};
+use super::exchange::Order;
+use super::manifest::Manifest;
+use super::outcome::{EndKind, Outcome};
+use super::types::{AskId, Closed, Effect, Envelope, Event, Info, Reject};
 
 /// Why a session ends without its protocol's word: a stable code, and a text for people.
 struct Fault(&'static str, String);
@@ -28,6 +30,20 @@ impl Session {
         }
     }
 
+    /// How a session ends by this step, as far as the step alone decides it: what is open is not known here.
+    pub fn end_by(
+        info: &Info,
+        manifest: &Manifest,
+        envelope: &Envelope,
+        state_bytes: usize,
+        effects: Vec<Effect>,
+    ) -> Option<Outcome> {
+        let mut session = Self::resume(info.clone(), manifest, Books::of(info));
+        session.books.next_seq = envelope.seq.saturating_add(1);
+        session.stepped(envelope, state_bytes, effects);
+        session.books.record.map(|record| record.outcome)
+    }
+
     /// The protocol could not take a step.
     pub fn rejected(&mut self, reject: &Reject) {
         let code = match reject {
@@ -41,6 +57,13 @@ impl Session {
     pub fn fail(&mut self, code: &str, why: &str) {
         if self.books.record.is_none() {
             self.end(Outcome::failed(code, why));
+        }
+    }
+
+    /// Whoever may has stopped the session, and its protocol has not ended it.
+    pub fn stop(&mut self, why: &str) {
+        if self.books.record.is_none() {
+            self.end(Outcome { kind: EndKind::Cancelled, ..Outcome::failed("stopped", why) });
         }
     }
 

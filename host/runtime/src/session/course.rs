@@ -23,6 +23,9 @@ pub struct LogEntry {
     pub seq: u64,
     /// Milliseconds of session time.
     pub at_ms: u64,
+    /// The digest of the component that took the step. Where it changes, the state was brought to the form of the next one
+    /// before the step (H10).
+    pub component: String,
     /// What the protocol was told.
     pub event: Event,
     /// What it wanted.
@@ -84,9 +87,10 @@ impl Course {
             }
         };
         let Envelope { seq, at_ms, event } = envelope;
-        let said = serde_json::json!([seq, at_ms, event, effects, state_hash]).to_string();
+        let component = self.rules.protocol.digest().to_string();
+        let said = serde_json::json!([seq, at_ms, component, event, effects, state_hash]).to_string();
         let hash = self.session.logged(&said);
-        Ok(LogEntry { seq, at_ms, event, effects, state_hash, fuel, hash })
+        Ok(LogEntry { seq, at_ms, component, event, effects, state_hash, fuel, hash })
     }
 }
 

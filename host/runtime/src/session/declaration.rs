@@ -5,7 +5,7 @@ use serde_json::Value;
 use skep_core::Lineage;
 use skep_core::session::{Info, Member};
 
-use super::rules::Rules;
+use super::rules::{Rules, canonical};
 
 /// Seeds are whole numbers that every language holds exactly.
 const SEED_MAX: u64 = (1 << 53) - 1;
@@ -46,12 +46,18 @@ impl SessionSpec {
     pub(crate) fn info(&self, session: &str, rules: &Rules, lineage: Lineage) -> Result<Info, String> {
         let manifest = rules.protocol.manifest();
         manifest.check_members(&self.members).map_err(|unfit| unfit.to_string())?;
-        Ok(Info {
+        let config = rules.config(&self.config).map_err(|why| format!("config: {why}"))?;
+        Ok(Info { config, ..self.unchecked(session, rules, lineage) })
+    }
+    /// As `info`, of a session that has no other word of what it was opened with.
+    pub(crate) fn unchecked(&self, session: &str, rules: &Rules, lineage: Lineage) -> Info {
+        let deadline_ms = rules.protocol.manifest().timing.default_deadline_ms;
+        Info {
             session: session.to_owned(),
-            config: rules.config(&self.config).map_err(|why| format!("config: {why}"))?,
+            config: canonical(&self.config).unwrap_or_default(),
             members: self.members.clone(),
             seed: self.seed.unwrap_or(lineage.0) & SEED_MAX,
-            deadline_ms: self.deadline_ms.unwrap_or(manifest.timing.default_deadline_ms),
-        })
+            deadline_ms: self.deadline_ms.unwrap_or(deadline_ms),
+        }
     }
 }

@@ -4,57 +4,95 @@
 use std::collections::BTreeMap;
 
 use skep_core::event::What;
-use skep_core::message::HOPS_MAX;
 use skep_core::name::shown;
-use skep_core::session::{AskId, Closed, Input, Order, Record};
+use skep_core::session::{AskId, Books, Info, Input, Order, hash_text};
 use skep_core::turn::{Effect, Turn};
-use skep_core::{
-    AgentId, Bytes, Channel, Class, Digest, ExitReason, Limit, Message, MessageId, Name, Rare, Refusal, SendError,
-};
-use skep_engine::{Ended, Failure, Handle, Room, StartReason, TurnHost};
+use skep_core::{AgentId, Bytes, Class, Digest, ExitReason, Limit, Message, MessageId, Name, Refusal};
+use skep_engine::{Ended, Failure, Handle, StartReason, TurnHost};
 
 use super::course::{Course, LogEntry};
 use super::declaration::SessionSpec;
-use super::kept::{self, BooksRecord, OpenedRecord, SessionView};
+use super::kept::{self, BooksRecord, EndedRecord, OpenedRecord, SessionView};
 use super::mail;
 use super::rules::Rules;
 use crate::context::TurnContext;
 
-/// An ask of a session ends by itself so long after the session, in nanoseconds: the session keeps its own time.
-const ASK_OUTLIVES_NS: u64 = 60_000_000_000;
+/// So long after its end a session is there for who has opened it, if that is an agent that has not asked for the outcome,
+/// and for members whose answers may still come: in milliseconds.
+const STAYS_MS_MAX: u64 = 5_000;
 /// What is shown of a reason, in characters.
 const WHY_CHARS_MAX: usize = 300;
 
 /// See the module.
 pub(crate) struct SessionGuest {
-    host: TurnContext,
+    pub(super) host: TurnContext,
     rules: Rules,
     turn: Option<Turn>,
     /// Read with the first turn that needs it.
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
 }
 
 /// A session that is in memory.
-struct Running {
-    course: Course,
-    opened: OpenedRecord,
-    sent: BTreeMap<MessageId, AskId>,
+pub(super) struct Running {
+    pub(super) course: Course,
+    pub(super) opened: OpenedRecord,
+    /// Asks of members that have not ended.
+    pub(super) sent: BTreeMap<MessageId, AskId>,
+    /// Asks for the outcome.
     waiting: Vec<MessageId>,
     wakes_ms: Option<u64>,
+    opener_told: bool,
     /// Bytes of the values under the two keys that are written again and again.
     books_bytes: usize,
     state_bytes: usize,
+    /// What is kept cannot be read. It is let be, for who looks into it.
+    spoilt: bool,
 }
 
 impl Running {
+    fn new(course: Course, opened: OpenedRecord) -> Self {
+        Self {
+            course,
+            opened,
+            sent: BTreeMap::new(),
+            waiting: Vec::new(),
+            wakes_ms: None,
+            opener_told: false,
+            books_bytes: 0,
+            state_bytes: 0,
+            spoilt: false,
+        }
+    }
+
     fn has(&self, member: &str) -> bool {
         self.opened.info.members.iter().any(|known| known.id == member)
     }
 
     /// Session time.
-    fn at_ms(&self, wall_ns: u64) -> u64 {
+    pub(super) fn at_ms(&self, wall_ns: u64) -> u64 {
         wall_ns.saturating_sub(self.opened.opened_ns) / 1_000_000
     }
+
+    /// When it is to be woken, in session time.
+    fn due_ms(&self) -> Option<u64> {
+        match self.course.session.record() {
+            None => self.course.session.due_ms(),
+            Some(_) if self.sent.is_empty() && self.opener_told => None,
+            Some(record) => Some(record.ended_ms.saturating_add(STAYS_MS_MAX)),
+        }
+    }
+
+    /// Whether it has ended and nobody may still come for it.
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.course.session.record().is_some() && self.due_ms().is_none_or(|due_ms| due_ms <= now_ms)
+    }
+}
+
+/// What can be read of a session that cannot be read as a whole, and why not.
+struct Unreadable {
+    opened: Option<OpenedRecord>,
+    books: Option<BooksRecord>,
+    why: String,
 }
 
 impl SessionGuest {
@@ -84,9 +122,9 @@ impl SessionGuest {
         self.begin(turn);
         let started = match why {
             StartReason::Fresh => self.open(config).await,
-            StartReason::Restarted => self.go_on().await,
+            StartReason::Restarted | StartReason::Upgraded(_) => self.go_on().await,
             // What it has is read when something happens.
-            StartReason::Woken | StartReason::Upgraded(_) => Ok(()),
+            StartReason::Woken => Ok(()),
         };
         self.end(started.map(|()| 0))
     }
@@ -105,7 +143,7 @@ impl SessionGuest {
         self.end(migrated.map(|()| 0))
     }
 
-    /// A session that is stopped has no outcome: whoever waits for it is told of its end.
+    /// Its agent stops: with the host, or for good. For good it has been told before, by a message.
     pub(crate) fn stop(&mut self, turn: Turn) -> Ended {
         self.begin(turn);
         self.end(Ok(0))
@@ -120,7 +158,7 @@ impl SessionGuest {
         Ended { turn: self.turn.take().unwrap_or_default(), outcome, cpu_ticks: 0, yielded: false }
     }
 
-    fn turn(&mut self) -> Result<&mut Turn, Failure> {
+    pub(super) fn turn(&mut self) -> Result<&mut Turn, Failure> {
         let turn = self.turn.as_mut().ok_or_else(|| Failure::Other("there is no turn".to_owned()))?;
         if turn.is_too_heavy() {
             let text = "the host holds no more for one turn".to_owned();
@@ -135,30 +173,30 @@ impl SessionGuest {
         let info = spec.info(&session, &self.rules, lineage).map_err(unusable)?;
         let course = Course::open(self.rules.clone(), info.clone()).await;
         let course = course.map_err(|misstep| unusable(misstep.to_string()))?;
-        let manifest = self.rules.protocol.manifest();
-        let opened = OpenedRecord {
-            info,
-            opened_ns: self.host.wall_ns(),
-            protocol: manifest.name.clone(),
-            version: manifest.version.clone(),
-            state_version: manifest.state_version,
-        };
+        let opened = self.opened(info);
         self.put(kept::OPENED, &opened, 0)?;
         let members: Vec<String> = opened.info.members.iter().map(|member| member.id.clone()).collect();
-        self.running = Some(Running {
-            course,
-            opened,
-            sent: BTreeMap::new(),
-            waiting: Vec::new(),
-            wakes_ms: None,
-            books_bytes: 0,
-            state_bytes: 0,
-        });
+        // One of before that had this name has had its time.
+        self.host.hive.ended_sessions.remove(&self.host.cell.name);
+        let opener_told = self.host.cell.parent.is_none();
+        self.running = Some(Running { opener_told, ..Running::new(course, opened) });
         for member in members {
             self.watch(&member)?;
         }
         self.proceed().await?;
         self.keep()
+    }
+
+    /// Opened now, by this version.
+    fn opened(&self, info: Info) -> OpenedRecord {
+        let manifest = self.rules.protocol.manifest();
+        OpenedRecord {
+            info,
+            opened_ns: self.host.wall_ns(),
+            protocol: manifest.name.clone(),
+            version: manifest.version.clone(),
+            state_version: manifest.state_version,
+        }
     }
 
     /// A member's end is told to the session. One that is not there is noticed when it is asked.
@@ -172,15 +210,20 @@ impl SessionGuest {
         Ok(())
     }
 
-    /// After a restart of the host: one that has ended already only has to go.
+    /// After a restart of the host: one that has ended already may only have to go.
     async fn go_on(&mut self) -> Result<(), Failure> {
         self.load().await?;
         self.leave_if_over()
     }
 
     async fn bring_to_this_version(&mut self) -> Result<(), Failure> {
-        self.load().await?;
-        let Some(running) = &mut self.running else { return Ok(()) };
+        // What cannot be read fails with the turn that follows, which may send.
+        let Ok(running) = self.read().await? else { return Ok(()) };
+        let running = self.running.insert(running);
+        if running.course.session.record().is_some() {
+            return Ok(());
+        }
+        self.rules.accepts(&running.opened.info).map_err(unusable)?;
         let manifest = self.rules.protocol.manifest();
         let state = self.rules.protocol.migrate(running.opened.state_version, &running.course.state).await;
         running.course.state = state.map_err(|misstep| unusable(misstep.to_string()))?;
@@ -191,35 +234,75 @@ impl SessionGuest {
         self.keep()
     }
 
-    /// Reads what is kept. What cannot be read ends the session, and never begins it anew.
+    /// Reads what is kept. What cannot be read fails the session, and never begins it anew.
     async fn load(&mut self) -> Result<(), Failure> {
         if self.running.is_some() {
             return Ok(());
         }
-        match self.read().await {
+        match self.read().await? {
             Ok(running) => self.running = Some(running),
-            Err(why) => {
-                let why = shown(&why, WHY_CHARS_MAX);
-                self.host.event(What::SessionCorrupt { why: why.clone() });
-                self.turn()?.push(Effect::Exit(ExitReason::ShutdownBecause(format!("corrupt: {why}"))));
-            }
+            Err(unreadable) => self.spoil(unreadable).await?,
         }
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Running, String> {
+    async fn read(&mut self) -> Result<Result<Running, Unreadable>, Failure> {
         let keys = [kept::OPENED, kept::BOOKS, kept::STATE].map(Bytes::from_static).to_vec();
-        let mut values = self.host.read_state(keys).await.map_err(|error| error.to_string())?.into_iter().flatten();
-        let mut next = |what: &str| values.next().ok_or_else(|| format!("the session's {what} is not there"));
-        let (opened, books, state) = (next("opening")?, next("books")?, next("state")?);
-        let opened: OpenedRecord = kept::from_bytes("opening", &opened)?;
-        let record: BooksRecord = kept::from_bytes("books", &books)?;
-        let (books_bytes, state_bytes) = (books.len(), state.len());
-        let state = String::from_utf8(state.to_vec()).map_err(|_| "the session's state is no text".to_owned())?;
-        let sent = record.sent.iter().filter_map(|(id, ask)| Some((MessageId::parse(id)?, *ask))).collect();
-        let waiting = record.waiting().collect();
-        let course = Course::resume(self.rules.clone(), opened.info.clone(), record.books, state);
-        Ok(Running { course, opened, sent, waiting, wakes_ms: record.wakes_ms, books_bytes, state_bytes })
+        let values = self.host.read_state(keys).await.map_err(Failure::State)?;
+        let mut values = values.into_iter();
+        let mut next = |what: &str| match values.next().flatten() {
+            Some(value) => Ok(value),
+            None => Err(format!("the session's {what} is not there")),
+        };
+        let (opened, books, state) = (next("opening"), next("books"), next("state"));
+        let (books_bytes, state_bytes) = (books.as_ref().map_or(0, Bytes::len), state.as_ref().map_or(0, Bytes::len));
+        let opened = opened.and_then(|opened| kept::from_bytes::<OpenedRecord>("opening", &opened));
+        let books = books.and_then(|books| kept::from_bytes::<BooksRecord>("books", &books));
+        let state = state.and_then(|state| match (String::from_utf8(state.to_vec()), &books) {
+            (Ok(state), Ok(books)) if hash_text(&[&state]) != books.state_hash => {
+                Err("the session's state is not the one that was kept".to_owned())
+            }
+            (Ok(state), _) => Ok(state),
+            (Err(_), _) => Err("the session's state is no text".to_owned()),
+        });
+        Ok(match (opened, books, state) {
+            (Ok(opened), Ok(record), Ok(state)) => {
+                let (sent, waiting) = (record.sent().collect(), record.waiting().collect());
+                let (wakes_ms, opener_told) = (record.wakes_ms, record.opener_told);
+                let course = Course::resume(self.rules.clone(), opened.info.clone(), record.books, state);
+                let running = Running::new(course, opened);
+                Ok(Running { sent, waiting, wakes_ms, opener_told, books_bytes, state_bytes, ..running })
+            }
+            (opened, books, state) => {
+                let whys = [opened.as_ref().err(), books.as_ref().err(), state.as_ref().err()];
+                let why = whys.into_iter().flatten().cloned().collect::<Vec<_>>().join("; ");
+                Err(Unreadable { opened: opened.ok(), books: books.ok(), why })
+            }
+        })
+    }
+
+    /// Fails the session with what can be read of it.
+    async fn spoil(&mut self, unreadable: Unreadable) -> Result<(), Failure> {
+        let Unreadable { opened, books, why } = unreadable;
+        let why = shown(&why, WHY_CHARS_MAX);
+        self.host.event(What::SessionCorrupt { why: why.clone() });
+        let opened = match opened {
+            Some(opened) => opened,
+            None => {
+                let spec = SessionSpec::from_json(self.host.config_json()).map_err(unusable)?;
+                let info = spec.unchecked(self.host.name().as_str(), &self.rules, self.host.lineage());
+                self.opened(info)
+            }
+        };
+        let sent = books.iter().flat_map(BooksRecord::sent).collect();
+        let books = books.map_or_else(|| Books::of(&opened.info), |record| record.books);
+        let mut course = Course::resume(self.rules.clone(), opened.info.clone(), books, "null".to_owned());
+        course.session.fail("corrupt", &why);
+        let waiting = self.host.cell.mind.lock().asks.owed().collect();
+        let opener_told = self.host.cell.parent.is_none();
+        self.running = Some(Running { sent, waiting, opener_told, spoilt: true, ..Running::new(course, opened) });
+        self.proceed().await?;
+        self.keep()
     }
 
     async fn take_all(&mut self, count: u32) -> Result<(), Failure> {
@@ -229,7 +312,7 @@ impl SessionGuest {
             turn.begin(index)?;
             let (origin, message) = (turn.origin(), turn.current().cloned());
             self.host.begun(origin);
-            if let (Some(message), true) = (message, self.running.is_some()) {
+            if let Some(message) = message {
                 self.take(index, &message).await?;
             }
         }
@@ -275,57 +358,71 @@ impl SessionGuest {
     }
 
     async fn asked(&mut self, index: u32, message: &Message, sender: String) -> Result<(), Failure> {
-        let may_cancel = self.may_cancel(message.sender);
+        let may_end = self.may_end(message.sender);
+        let is_opener = self.host.cell.parent.is_some_and(|parent| parent.id == message.sender);
         let Some(running) = &mut self.running else { return Ok(()) };
         match message.kind.as_str() {
-            mail::OUTCOME => match running.course.session.record().cloned() {
-                Some(record) => self.reply(message.id, &kept::record_to_json(&record)),
-                None => {
-                    running.waiting.push(message.id);
-                    Ok(())
+            mail::OUTCOME => {
+                running.opener_told |= is_opener;
+                match running.course.session.record().cloned() {
+                    Some(record) => self.reply(message.id, &kept::record_to_json(&record)),
+                    None => {
+                        running.waiting.push(message.id);
+                        Ok(())
+                    }
                 }
-            },
+            }
             mail::VIEW => match self.view().await {
                 Ok(view) => self.reply(message.id, &view),
                 // Whoever looks cannot bring a session down, whatever its protocol makes of the question.
                 Err(why) => Ok(self.turn()?.refuse(index, Refusal::Failed(shown(&why, WHY_CHARS_MAX)))?),
             },
-            mail::CANCEL if may_cancel => {
-                let why = String::from_utf8_lossy(&message.body).into_owned();
+            mail::CANCEL | mail::STOP if may_end => {
+                let why = shown(&String::from_utf8_lossy(&message.body), WHY_CHARS_MAX);
                 let at_ms = running.at_ms(message.accepted_ns);
-                running.course.session.happen(at_ms, Input::Cancel(shown(&why, WHY_CHARS_MAX)));
+                running.course.session.happen(at_ms, Input::Cancel(why.clone()));
                 self.proceed().await?;
+                if message.kind.as_str() == mail::STOP {
+                    self.stop_for_good(&why).await?;
+                }
                 self.reply(message.id, &serde_json::Value::Null)
             }
-            mail::CANCEL => {
+            mail::CANCEL | mail::STOP => {
                 let why = format!("{} has not opened this session", shown(&sender, 128));
                 Ok(self.turn()?.refuse(index, Refusal::Denied(why))?)
             }
             kind => {
-                let why = format!("{kind}: a session answers outcome, view and cancel");
+                let why = format!("{kind}: a session answers outcome, view, cancel and stop");
                 Ok(self.turn()?.refuse(index, Refusal::UnknownKind(why))?)
             }
         }
     }
 
     /// Whoever has opened it, and operators.
-    fn may_cancel(&self, sender: AgentId) -> bool {
+    fn may_end(&self, sender: AgentId) -> bool {
         sender == AgentId::OUTSIDE || self.host.cell.parent.is_some_and(|parent| parent.id == sender)
+    }
+
+    /// Its protocol has been told; if it does not end the session, the host does.
+    async fn stop_for_good(&mut self, why: &str) -> Result<(), Failure> {
+        if let Some(running) = &mut self.running {
+            running.course.session.stop(why);
+        }
+        self.proceed().await
     }
 
     async fn view(&self) -> Result<SessionView, String> {
         let running = self.running.as_ref().ok_or("it is not there")?;
-        let view = self.rules.protocol.view(&running.course.state).await.map_err(|misstep| misstep.to_string())?;
-        Ok(SessionView {
-            name: running.opened.info.session.clone(),
-            protocol: running.opened.protocol.clone(),
-            version: running.opened.version.clone(),
-            info: running.opened.info.clone(),
-            opened_ns: running.opened.opened_ns,
-            events: running.course.session.events(),
-            record: running.course.session.record().cloned(),
-            view: serde_json::from_str(&view).unwrap_or_default(),
-        })
+        let (session, opened) = (&running.course.session, &running.opened);
+        let view = match session.record() {
+            // Its state may be the very thing that cannot be read.
+            Some(_) => serde_json::Value::Null,
+            None => {
+                let view = self.rules.protocol.view(&running.course.state).await;
+                serde_json::from_str(&view.map_err(|misstep| misstep.to_string())?).unwrap_or_default()
+            }
+        };
+        Ok(opened.view(session.events(), session.record(), view))
     }
 
     fn reply(&mut self, ask: MessageId, value: &impl serde::Serialize) -> Result<(), Failure> {
@@ -361,121 +458,63 @@ impl SessionGuest {
     /// Says whether something has happened that the session must be told.
     async fn perform(&mut self, order: Order) -> Result<bool, Failure> {
         match order {
-            Order::Ask { ask, to, schema, body, again } => self.ask(ask, &to, &schema, body, again).await,
-            Order::Tell { to, body } => {
-                let message = self.message(mail::TOLD, Class::Tell, body.into(), None)?;
-                if let Some(message) = message {
-                    // Whoever is not there, or has no room, misses it: nothing hangs on it.
-                    drop(self.send(&to, message).await?);
-                }
-                Ok(false)
+            Order::Ask { ask, to, schema, body, again } => {
+                let asked = self.ask(ask, &to, &schema, body, again).await?;
+                self.noted(ask, asked.ok())
             }
-            Order::End(record) => self.over(&record).map(|()| false),
+            Order::Tell { to, body } => self.tell(&to, mail::TOLD, body, None).await.map(|()| false),
+            Order::Notice { ask, to, notice } => {
+                let body = serde_json::json!(notice.word()).to_string();
+                self.tell(&to, mail::CLOSED, body, Some(ask)).await.map(|()| false)
+            }
+            Order::End(_) => self.over().map(|()| false),
         }
     }
 
-    async fn ask(
-        &mut self,
-        ask: AskId,
-        to: &str,
-        schema: &str,
-        body: String,
-        again: Option<String>,
-    ) -> Result<bool, Failure> {
-        let Some(running) = &self.running else { return Ok(false) };
-        let ends_ns =
-            running.opened.opened_ns.saturating_add(running.opened.info.deadline_ms.saturating_mul(1_000_000));
-        let class = Class::Ask { deadline_ns: ends_ns.saturating_add(ASK_OUTLIVES_NS), blocking: false };
-        let mut headers = vec![(mail::ASK.to_owned(), ask.to_string())];
-        headers.extend(again.map(|why| (mail::NOT_UNDERSTOOD.to_owned(), why)));
-        let rare = Rare { headers, content_type: Some("application/json".to_owned()), ..Rare::default() };
-        let sent = match self.message(schema, class, body.into(), Some(Box::new(rare)))? {
-            Some(message) => {
-                let id = message.id;
-                self.send(to, message).await?.map(|()| id)
-            }
-            None => Err(SendError::Limit("hops".to_owned())),
-        };
+    /// An ask is on its way under this id; none: it did not get away.
+    fn noted(&mut self, ask: AskId, id: Option<MessageId>) -> Result<bool, Failure> {
         let now_ns = self.host.wall_ns();
         let Some(running) = &mut self.running else { return Ok(false) };
-        match sent {
-            Ok(id) => {
-                running.sent.insert(id, ask);
-                Ok(false)
-            }
-            Err(_) => {
-                let at_ms = running.at_ms(now_ns);
-                running.course.session.happen(at_ms, Input::Unanswered { ask, how: Closed::Undeliverable });
-                Ok(true)
+        match id {
+            Some(id) => drop(running.sent.insert(id, ask)),
+            None => {
+                let how = skep_core::session::Closed::Undeliverable;
+                running.course.session.happen(running.at_ms(now_ns), Input::Unanswered { ask, how });
             }
         }
+        Ok(id.is_none())
     }
 
-    /// A message of the session; none if it has come too far.
-    fn message(
-        &mut self,
-        kind: &str,
-        class: Class,
-        body: Bytes,
-        rare: Option<Box<Rare>>,
-    ) -> Result<Option<Box<Message>>, Failure> {
-        let (lineage, sender, now_ns) = (self.host.lineage(), self.host.cell.id, self.host.wall_ns());
-        let kind = Name::new(kind).map_err(|bad| unusable(bad.to_string()))?;
-        let turn = self.turn()?;
-        let hops = turn.hops().saturating_add(1);
-        let Some(id) = turn.next_id(lineage).filter(|_| hops <= HOPS_MAX) else { return Ok(None) };
-        let channel = Channel::Coordination;
-        Ok(Some(Box::new(Message {
-            id,
-            sender,
-            kind,
-            channel,
-            class,
-            failed_turns: 0,
-            hops,
-            accepted_ns: now_ns,
-            row: None,
-            body,
-            rare,
-        })))
-    }
-
-    async fn send(&mut self, to: &str, message: Box<Message>) -> Result<Result<(), SendError>, Failure> {
-        let Some(to) = Name::new(to).ok().and_then(|name| self.host.resolve(&name)) else {
-            return Ok(Err(SendError::Absent));
-        };
-        let (channel, weight_bytes, asks) = (message.channel, message.weight_bytes(), message.wants_reply());
-        let room = match self.host.reserve(to, channel, weight_bytes, asks) {
-            Room::Reserved => Ok(()),
-            Room::Full => self.host.wait_for_room(to, channel, weight_bytes, asks).await,
-            Room::Refused(error) => Err(error),
-        };
-        if room.is_ok() {
-            self.turn()?.push(Effect::Send { to, message });
-        }
-        Ok(room)
-    }
-
-    fn over(&mut self, record: &Record) -> Result<(), Failure> {
+    fn over(&mut self) -> Result<(), Failure> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        running.sent.clear();
+        let Some(record) = running.course.session.record().cloned() else { return Ok(()) };
+        let ended = EndedRecord { opened: running.opened.clone(), record };
         for ask in std::mem::take(&mut running.waiting) {
-            self.reply(ask, &kept::record_to_json(record))?;
+            self.reply(ask, &kept::record_to_json(&ended.record))?;
         }
-        let end = What::SessionEnded { kind: record.outcome.kind.word(), code: shown(&record.outcome.code, 64) };
-        self.host.event(end);
+        let outcome = &ended.record.outcome;
+        let (kind, code) = (outcome.kind.word(), shown(&outcome.code, 64));
+        self.put(kept::OUTCOME, &ended, 0)?;
+        if !self.host.cell.is_durable() {
+            self.host.hive.ended_sessions.keep(self.host.cell.name.clone(), ended);
+        }
+        self.host.event(What::SessionEnded { kind, code });
         Ok(())
     }
 
     /// Writes what has changed, and sets the timer for what is due next.
     fn keep(&mut self) -> Result<(), Failure> {
         self.wake_in_time()?;
-        let Some(running) = &mut self.running else { return Ok(()) };
+        let Some(running) = self.running.as_mut().filter(|running| !running.spoilt) else {
+            return self.leave_if_over();
+        };
         let record = BooksRecord {
             books: running.course.session.books().clone(),
+            state_hash: hash_text(&[&running.course.state]),
             sent: running.sent.iter().map(|(id, ask)| (id.to_string(), *ask)).collect(),
             waiting: running.waiting.iter().map(MessageId::to_string).collect(),
             wakes_ms: running.wakes_ms,
+            opener_told: running.opener_told,
         };
         let books = kept::to_bytes(&record).map_err(unusable)?;
         let state = Bytes::copy_from_slice(running.course.state.as_bytes());
@@ -490,7 +529,7 @@ impl SessionGuest {
         let now_ns = self.host.wall_ns();
         let name = Name::new("session").map_err(|bad| unusable(bad.to_string()))?;
         let Some(running) = &mut self.running else { return Ok(()) };
-        let due_ms = running.course.session.due_ms();
+        let due_ms = running.due_ms();
         if due_ms == running.wakes_ms {
             return Ok(());
         }
@@ -509,7 +548,8 @@ impl SessionGuest {
     }
 
     fn leave_if_over(&mut self) -> Result<(), Failure> {
-        if self.running.as_ref().is_some_and(|running| running.course.session.record().is_some()) {
+        let now_ns = self.host.wall_ns();
+        if self.running.as_ref().is_some_and(|running| running.is_over(running.at_ms(now_ns))) {
             self.turn()?.push(Effect::Exit(ExitReason::Normal));
         }
         Ok(())
@@ -528,6 +568,6 @@ impl SessionGuest {
     }
 }
 
-fn unusable(text: String) -> Failure {
+pub(super) fn unusable(text: String) -> Failure {
     Failure::TurnError { unusable: true, text: shown(&text, WHY_CHARS_MAX) }
 }

@@ -15,6 +15,8 @@ pub(crate) const OPENED: &[u8] = b"opened";
 pub(crate) const BOOKS: &[u8] = b"books";
 /// The protocol's own state.
 pub(crate) const STATE: &[u8] = b"state";
+/// How it ended.
+pub(crate) const OUTCOME: &[u8] = b"outcome";
 /// What the keys of the log begin with.
 pub(crate) const LOG: &[u8] = b"log/";
 
@@ -42,36 +44,83 @@ pub(crate) struct OpenedRecord {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BooksRecord {
     pub(crate) books: Books,
+    /// Of the state that is kept beside.
+    pub(crate) state_hash: String,
     /// Asks of agents that are under way, by the ids of their messages.
     pub(crate) sent: BTreeMap<String, AskId>,
     /// Those who wait for the outcome: the ids of their asks.
     pub(crate) waiting: Vec<String>,
     /// When the timer that wakes it is set for, in session time.
     pub(crate) wakes_ms: Option<u64>,
+    /// The agent that has opened it has its outcome; no agent has.
+    pub(crate) opener_told: bool,
 }
 
 impl BooksRecord {
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (MessageId, AskId)> {
+        self.sent.iter().filter_map(|(id, ask)| Some((MessageId::parse(id)?, *ask)))
+    }
+
     pub(crate) fn waiting(&self) -> impl Iterator<Item = MessageId> {
         self.waiting.iter().filter_map(|id| MessageId::parse(id))
     }
 }
 
+/// A session that has ended. Written once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EndedRecord {
+    pub(crate) opened: OpenedRecord,
+    pub(crate) record: Record,
+}
+
+impl EndedRecord {
+    pub(crate) fn view(&self) -> SessionView {
+        self.opened.view(self.record.events, Some(&self.record), Value::Null)
+    }
+}
+
+impl OpenedRecord {
+    pub(crate) fn view(&self, events: u64, record: Option<&Record>, view: Value) -> SessionView {
+        SessionView {
+            name: self.info.session.clone(),
+            protocol: self.protocol.clone(),
+            version: self.version.clone(),
+            info: self.info.clone(),
+            opened_ns: self.opened_ns,
+            events,
+            record: record.cloned(),
+            view,
+        }
+    }
+}
+
 /// How a session ended, as it is told to agents and people.
 pub fn record_to_json(record: &Record) -> Value {
-    let outcome = &record.outcome;
+    let parts = [
+        json!({"session": record.session}),
+        outcome_to_json(&record.outcome),
+        json!({
+            "participants": record.participants,
+            "noAnswer": record.no_answer,
+            "invalid": record.invalid,
+            "equivocated": record.equivocated,
+            "late": record.late,
+            "endedMs": record.ended_ms,
+            "events": record.events,
+        }),
+    ];
+    let fields =
+        parts.into_iter().filter_map(|part| if let Value::Object(fields) = part { Some(fields) } else { None });
+    fields.flatten().collect()
+}
+
+/// The part of it that follows from the log alone.
+pub fn outcome_to_json(outcome: &Outcome) -> Value {
     json!({
-        "session": record.session,
         "end": outcome.kind,
         "code": outcome.code,
         "body": serde_json::from_str::<Value>(&outcome.body).unwrap_or_default(),
         "evidence": outcome.evidence,
-        "participants": record.participants,
-        "noAnswer": record.no_answer,
-        "invalid": record.invalid,
-        "equivocated": record.equivocated,
-        "late": record.late,
-        "endedMs": record.ended_ms,
-        "events": record.events,
     })
 }
 

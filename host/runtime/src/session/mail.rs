@@ -12,10 +12,14 @@ pub(crate) const ASK: &str = "skep-ask";
 pub(crate) const NOT_UNDERSTOOD: &str = "skep-not-understood";
 /// The kind of a session's message that needs no answer.
 pub(crate) const TOLD: &str = "session.told";
+/// The kind of the message that nobody waits for a member's answer.
+pub(crate) const CLOSED: &str = "session.closed";
 /// The kind of the ask that waits for the outcome.
 pub(crate) const OUTCOME: &str = "outcome";
 /// The kind of the ask that calls a session off.
 pub(crate) const CANCEL: &str = "cancel";
+/// The kind of the ask that ends a session, whatever its protocol makes of being called off.
+pub(crate) const STOP: &str = "stop";
 /// The kind of the ask for what observers may see.
 pub(crate) const VIEW: &str = "view";
 

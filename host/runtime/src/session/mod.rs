@@ -6,7 +6,9 @@
 
 mod course;
 mod declaration;
+mod ended;
 mod guest;
+mod keeping;
 mod kept;
 mod mail;
 mod operate;
@@ -14,12 +16,15 @@ mod protocol;
 mod rehearsal;
 mod replay;
 mod rules;
+mod sending;
 
+pub(crate) use ended::EndedSessions;
 pub(crate) use guest::SessionGuest;
+pub(crate) use keeping::{forget_oldest, stop};
 pub(crate) use rules::Rules;
 
 pub use declaration::SessionSpec;
-pub use kept::{LogEntry, SessionView, record_to_json};
+pub use kept::{LogEntry, SessionView, outcome_to_json, record_to_json};
 pub use protocol::Protocol;
 pub use rehearsal::{Cast, Later, Player, Reaction, Rehearsed, Stranger, Told};
 pub use replay::Differs;

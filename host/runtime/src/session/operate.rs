@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use skep_core::session::Record;
 use skep_core::spec::{AgentSpec, Budget, Durability, Grants, Restart};
 use skep_core::{AgentId, Bytes, Channel, Name};
@@ -11,7 +10,7 @@ use skep_store::{Space, Store};
 
 use super::course::LogEntry;
 use super::declaration::SessionSpec;
-use super::kept::{self, BooksRecord, OpenedRecord, SessionView};
+use super::kept::{self, EndedRecord, SessionView};
 use super::mail;
 use super::rules::Rules;
 use crate::error::Error;
@@ -59,7 +58,7 @@ impl Host {
         };
         match self.spawn(None, agent).await {
             // It may have ended in its first step.
-            Err(error @ Error::StartFailed { .. }) => self.kept_record(session)?.map(drop).ok_or(error),
+            Err(error @ Error::StartFailed { .. }) => self.ended_session(session)?.map(drop).ok_or(error),
             opened => opened.map(drop),
         }
     }
@@ -69,14 +68,14 @@ impl Host {
     /// # Errors
     /// No such session, or it did not end in this time.
     pub async fn outcome(&self, session: &str, options: AskOptions) -> Result<Record, Error> {
-        if let Some(record) = self.kept_record(session)? {
-            return Ok(record);
+        if let Some(ended) = self.ended_session(session)? {
+            return Ok(ended.record);
         }
         match self.ask(session, mail::OUTCOME, Bytes::from_static(b"null"), options).await {
             Ok(record) => kept::record_from_json(&record).map_err(Error::Session),
             // It may have ended between the two.
             Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
-                self.kept_record(session)?.ok_or(error)
+                self.ended_session(session)?.map(|ended| ended.record).ok_or(error)
             }
             Err(error) => Err(error),
         }
@@ -100,38 +99,25 @@ impl Host {
         match self.ask(session, mail::VIEW, Bytes::from_static(b"null"), options).await {
             Ok(view) => kept::from_bytes("view", &view).map_err(Error::Session),
             Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
-                self.kept_view(session)?.ok_or(error)
+                self.ended_session(session)?.map(|ended| ended.view()).ok_or(error)
             }
             Err(error) => Err(error),
         }
     }
 
     /// The names of sessions, those that run and those that are kept, after a name; at most so many.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn sessions(&self, after: Option<&str>, count_max: usize) -> Result<Vec<String>, Error> {
+    pub fn sessions(&self, after: Option<&str>, count_max: usize) -> Vec<String> {
         let hive = self.hive();
         let running = hive.directory.all().into_iter().filter(|cell| cell.component.lock().protocol().is_some());
         let after = after.unwrap_or_default();
         let names = running.map(|cell| cell.name.clone()).filter(|name| name.as_str() > after);
         let mut found: Vec<Name> = names.collect();
-        let mut last = after.to_owned();
-        // Most of those at rest may be agents: they are passed over.
-        while found.len() < count_max {
-            let rested = hive.directory.rested_after(&last, count_max);
-            let Some((name, _)) = rested.last() else { break };
-            last = name.to_string();
-            for (name, _) in rested {
-                if self.kept_opened(name.as_str())?.is_some() {
-                    found.push(name);
-                }
-            }
-        }
+        found.extend(hive.directory.sessions_after(after, count_max));
+        found.extend(hive.ended_sessions.after(after, count_max));
         found.sort_unstable();
         found.dedup();
         found.truncate(count_max);
-        Ok(found.iter().map(ToString::to_string).collect())
+        found.iter().map(ToString::to_string).collect()
     }
 
     /// The log of a session that is kept on disk, from an envelope on; at most so many entries.
@@ -165,43 +151,16 @@ impl Host {
         Some((hive.store()?, id))
     }
 
-    fn kept_opened(&self, session: &str) -> Result<Option<OpenedRecord>, Error> {
-        self.kept_value(session, kept::OPENED, "opening")
-    }
-
-    fn kept_value<T: serde::de::DeserializeOwned>(
-        &self,
-        session: &str,
-        key: &'static [u8],
-        what: &str,
-    ) -> Result<Option<T>, Error> {
-        let Some((store, id)) = self.kept(session) else { return Ok(None) };
-        let value = store.get(Space::State, id, &[Bytes::from_static(key)])?.pop().flatten();
-        value.map(|value| kept::from_bytes(what, &value).map_err(Error::Session)).transpose()
-    }
-
-    fn kept_record(&self, session: &str) -> Result<Option<Record>, Error> {
-        let books: Option<BooksRecord> = match self.kept_opened(session)? {
-            Some(_) => self.kept_value(session, kept::BOOKS, "books")?,
-            None => None,
-        };
-        Ok(books.and_then(|record| record.books.record().cloned()))
-    }
-
-    fn kept_view(&self, session: &str) -> Result<Option<SessionView>, Error> {
-        let Some(opened) = self.kept_opened(session)? else { return Ok(None) };
-        let books: Option<BooksRecord> = self.kept_value(session, kept::BOOKS, "books")?;
-        let books = books.unwrap_or_default().books;
-        Ok(Some(SessionView {
-            name: session.to_owned(),
-            protocol: opened.protocol,
-            version: opened.version,
-            info: opened.info,
-            opened_ns: opened.opened_ns,
-            events: books.events(),
-            record: books.record().cloned(),
-            view: Value::Null,
-        }))
+    /// A session that has ended.
+    fn ended_session(&self, session: &str) -> Result<Option<EndedRecord>, Error> {
+        if let Some((store, id)) = self.kept(session) {
+            let value = store.get(Space::State, id, &[Bytes::from_static(kept::OUTCOME)])?.pop().flatten();
+            if let Some(value) = value {
+                return kept::from_bytes("outcome", &value).map(Some).map_err(Error::Session);
+            }
+        }
+        let name = Name::new(session).ok();
+        Ok(name.and_then(|name| self.hive().ended_sessions.get(&name)).map(|ended| EndedRecord::clone(&ended)))
     }
 }
 

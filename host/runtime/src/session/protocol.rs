@@ -82,11 +82,12 @@ impl Protocol {
         super::rehearsal::rehearse(&self.rules, info, cast).await.map_err(Error::Session)
     }
 
-    /// Gives the events of a log to the protocol again.
+    /// Gives the events of a log to the protocol again, and to the other versions of it that took steps of it.
     ///
     /// # Errors
-    /// It does not do what the log says.
-    pub async fn replay(&self, info: &Info, log: &[LogEntry]) -> Result<Outcome, Differs> {
-        super::replay::replay(&self.rules, info, log).await
+    /// They do not do what the log says.
+    pub async fn replay(&self, others: &[&Self], info: &Info, log: &[LogEntry]) -> Result<Outcome, Differs> {
+        let versions: Vec<&Rules> = std::iter::once(self).chain(others.iter().copied()).map(|one| &one.rules).collect();
+        super::replay::replay(&versions, info, log).await
     }
 }

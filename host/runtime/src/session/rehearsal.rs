@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use skep_core::session::{AskId, Closed, DownReason, Info, Input, Member, Order, Record};
+use skep_core::session::{AskId, Closed, DownReason, Info, Input, Member, Notice, Order, Record};
 
 use super::course::{Course, LogEntry};
 use super::rules::{Rules, canonical};
@@ -146,6 +146,8 @@ pub struct Rehearsed {
     pub log: Vec<LogEntry>,
     /// How often an ask was sent again because its answer was not understood, by member.
     pub not_understood: BTreeMap<String, u32>,
+    /// What members were told of asks that were over without their answers.
+    pub told: BTreeMap<String, Vec<Notice>>,
 }
 
 impl Cast {
@@ -171,6 +173,7 @@ struct Stage<'a> {
     asked: HashMap<String, usize>,
     schemas: HashMap<AskId, String>,
     not_understood: BTreeMap<String, u32>,
+    told: BTreeMap<String, Vec<Notice>>,
 }
 
 enum Planned {
@@ -185,6 +188,7 @@ pub(crate) async fn rehearse(rules: &Rules, info: Info, cast: &Cast) -> Result<R
     let mut course = opened.map_err(|misstep| misstep.to_string())?;
     let mut log = Vec::new();
     let mut now_ms = 0;
+    let mut record = None;
     loop {
         let ran = course.run().await.map_err(|failure| failure.to_string())?;
         log.extend(ran.entries);
@@ -192,19 +196,22 @@ pub(crate) async fn rehearse(rules: &Rules, info: Info, cast: &Cast) -> Result<R
             match order {
                 Order::Ask { ask, to, schema, again, .. } => stage.ask(now_ms, ask, to, schema, again.is_some())?,
                 Order::Tell { .. } => {}
-                Order::End(record) => {
-                    let not_understood = stage.not_understood;
-                    return Ok(Rehearsed { info, record: *record, log, not_understood });
-                }
+                Order::Notice { to, notice, .. } => stage.told.entry(to).or_default().push(notice),
+                Order::End(ended) => record = Some(*ended),
             }
         }
+        // Also after the end: who answers then is told so.
         let due_ms = course.session.due_ms().unwrap_or(u64::MAX);
-        match stage.next_before(due_ms) {
-            Some((at_ms, input)) => {
-                now_ms = at_ms;
+        match (stage.next_before(due_ms), record.take()) {
+            (Some((at_ms, input)), ended) => {
+                (now_ms, record) = (at_ms, ended);
                 course.session.happen(at_ms, input);
             }
-            None => {
+            (None, Some(record)) => {
+                let Stage { not_understood, told, .. } = stage;
+                return Ok(Rehearsed { info, record, log, not_understood, told });
+            }
+            (None, None) => {
                 now_ms = due_ms;
                 course.session.happen(due_ms, Input::Time);
             }
@@ -222,6 +229,7 @@ impl<'a> Stage<'a> {
             asked: HashMap::new(),
             schemas: HashMap::new(),
             not_understood: BTreeMap::new(),
+            told: BTreeMap::new(),
         };
         for player in &cast.members {
             if let Some(at_ms) = player.down_at_ms {

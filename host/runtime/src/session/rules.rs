@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use serde_json::Value;
 use skep_core::name::shown;
-use skep_core::session::Payload;
+use skep_core::session::{Info, Payload};
 use skep_engine::Protocol;
 
 /// What is shown of a schema's complaint, in characters.
@@ -44,6 +44,13 @@ impl Rules {
     /// A config in canonical form; the error says where it is not what the schema says.
     pub(crate) fn config(&self, config: &Value) -> Result<Payload, String> {
         checked(&self.schemas.config, config)
+    }
+
+    /// Whether a session that another version has opened can go on with this one.
+    pub(crate) fn accepts(&self, info: &Info) -> Result<(), String> {
+        let config: Value = serde_json::from_str(&info.config).map_err(|error| error.to_string())?;
+        self.config(&config).map_err(|why| format!("config: {why}"))?;
+        self.protocol.manifest().check_members(&info.members).map_err(|unfit| unfit.to_string())
     }
 
     /// An answer in canonical form.

@@ -1,5 +1,7 @@
-//! `skep protocol`: coordination protocols by themselves, without a host: which there are, what they say of themselves, and
-//! a rehearsal.
+//! `skep protocol`: coordination protocols by themselves, without a host: which there are, what they say of themselves, a
+//! rehearsal, and a log played again.
+
+mod replay;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,12 @@ pub enum Sub {
     #[command(before_help = "Example:
   skep protocol try auction/sealed-bid --config lamp.json --members script.json")]
     Try(Try),
+    /// Play the log of a session again, and see that it comes to the same outcome
+    #[command(before_help = "Example:
+  skep session inspect lamp -o json > lamp.json
+  skep session log lamp -o json > lamp.log
+  skep protocol replay auction/sealed-bid --session lamp.json --log lamp.log")]
+    Replay(replay::Replay),
 }
 
 /// Where protocols are looked for.
@@ -97,6 +105,7 @@ pub(super) fn run(context: &Context, sub: Sub) -> Outcome {
         Sub::List(place) => list(context, place),
         Sub::Describe(which) => describe(context, which),
         Sub::Try(args) => rehearse(context, args),
+        Sub::Replay(args) => replay::run(context, args),
     }
 }
 
