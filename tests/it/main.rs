@@ -38,6 +38,7 @@ mod rest;
 mod rules;
 mod session_commands;
 mod session_ends;
+mod session_faults;
 mod session_kill;
 mod sessions;
 mod state;

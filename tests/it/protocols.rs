@@ -22,6 +22,7 @@ fn sealed_bid(rule: &'static str) -> Subject {
             json!({"bid": 1, "pass": true}),
             json!([]),
         ],
+        early: None,
         protocol: OnceLock::new(),
     }
 }
@@ -35,6 +36,7 @@ fn threshold(rule: &'static str) -> Subject {
         answer: |place| json!({"vote": (["a", "b", "c"][place])}),
         other: |place| json!({"vote": (["b", "c", "a"][place])}),
         invalid: vec![json!({"vote": 1}), json!({"abstain": false}), json!("a"), json!({})],
+        early: Some(json!({"rule": ">1/2", "options": ["a", "b"], "vote_by_ms": 1_000})),
         protocol: OnceLock::new(),
     }
 }

@@ -96,7 +96,8 @@ async fn a_session_that_is_stopped_has_its_outcome_first() {
     host.stop("s", false).await.expect("stopped");
     watch.expect(&event("session.ended").of("s").with("code", "unheard")).await;
     let record = outcome(&host, "s").await;
-    assert_eq!((record.outcome.kind, &*record.no_answer), (EndKind::NoDecision, &["b".to_owned()][..]));
+    assert_eq!(record.outcome.kind, EndKind::NoDecision);
+    assert!(record.no_answer.is_empty(), "whoever is cut off might have answered");
     assert_eq!(waiting.await.expect("an end"), record);
     let told = came(&host, "b").await;
     assert!(told.iter().any(|line| line == "session.closed \"cancelled\" from s on coordination"), "{told:?}");

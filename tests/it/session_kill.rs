@@ -11,26 +11,70 @@ use skep_tests::guests::component;
 use skep_tests::kit;
 use skep_tests::process::Process;
 
-/// The envelopes of the session: its start, and an answer of each bidder.
-const STEPS: usize = 4;
+/// Time enough for a host that is killed to come up before the bids are due, in milliseconds.
+const BID_BY_MS: u64 = 6_000;
+/// Sessions that run at a time.
+const AT_ONCE: usize = 4;
 
-fn manifest() -> String {
+/// What a session meets, and what of it must not depend on a kill.
+struct Scenario {
+    /// What each bidder does when it is asked.
+    bidders: [&'static str; 4],
+    bid_by_ms: u64,
+    /// The envelopes of an undisturbed session.
+    steps: usize,
+    payment: u64,
+    /// How often each of them is asked.
+    asked: [usize; 4],
+}
+
+/// Everybody answers.
+const ORDERLY: Scenario = Scenario {
+    bidders: [
+        r#"{ do = "answer", body = { bid = 10 } }"#,
+        r#"{ do = "answer", body = { bid = 15 } }"#,
+        r#"{ do = "answer", body = { bid = 12 } }"#,
+        r#"{ do = "answer", body = { bid = 11 } }"#,
+    ],
+    bid_by_ms: 600_000,
+    steps: 5,
+    payment: 12,
+    asked: [1, 1, 1, 1],
+};
+
+/// One bids, one never understands, one ends, one is silent until the time is up: an answer, an ask that is asked again and
+/// then closed, a member's end with its ask, and a timer.
+const DISORDERLY: Scenario = Scenario {
+    bidders: [
+        r#"{ do = "answer", body = { bid = 10 } }"#,
+        r#"{ do = "answer", body = { bid = "lots" } }"#,
+        r#"{ do = "exit", reason = "broken" }"#,
+        "",
+    ],
+    bid_by_ms: BID_BY_MS,
+    steps: 6,
+    payment: 5,
+    asked: [1, 2, 1, 1],
+};
+
+const BIDDERS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn manifest(scenario: &Scenario) -> String {
     let mut text = "[hive]\nname = \"market\"\n".to_owned();
     for plugin in ["auction-sealed-bid", "puppet"] {
         text.push_str(&format!("[plugin.{plugin}]\npath = {:?}\n", component(plugin).display().to_string()));
     }
-    for (bidder, bid) in [("a", 10), ("b", 15), ("c", 12)] {
-        let does = format!(r#"[{{ do = "later" }}, {{ do = "answer", body = {{ bid = {bid} }} }}]"#);
-        let config = format!("{{ on = {{ call-for-bids = {does} }} }}");
+    for (bidder, does) in BIDDERS.iter().zip(scenario.bidders) {
+        let config = format!("{{ on = {{ call-for-bids = [{{ do = \"later\" }}, {does}] }} }}");
         text.push_str(&format!("[agent.{bidder}]\nplugin = \"puppet\"\ndurability = \"full\"\nconfig = {config}\n"));
     }
     text
 }
 
-fn request() -> OpenRequest {
+fn request(scenario: &Scenario) -> OpenRequest {
     let session = json!({
-        "config": {"item": "lamp", "rule": "second", "reserve": 5, "bid_by_ms": 600_000},
-        "members": [{"id": "a"}, {"id": "b"}, {"id": "c"}],
+        "config": {"item": "lamp", "rule": "second", "reserve": 5, "bid_by_ms": scenario.bid_by_ms},
+        "members": BIDDERS.map(|name| json!({"id": name})),
         "seed": 1,
         "deadline_ms": 3_600_000,
     });
@@ -38,26 +82,26 @@ fn request() -> OpenRequest {
     OpenRequest { name: "s".to_owned(), protocol: "auction/sealed-bid".to_owned(), session }
 }
 
-async fn opened(data: &Path) -> Result<Done, Failure> {
-    Connection::open(data).await?.post("/v1/sessions", &request()).await
+async fn opened(data: &Path, scenario: &Scenario) -> Result<Done, Failure> {
+    Connection::open(data).await?.post("/v1/sessions", &request(scenario)).await
 }
 
 /// Opens the session, whether it was opened before the kill or not.
-async fn open_surely(data: &Path) {
-    if let Err(failure) = opened(data).await {
+async fn open_surely(data: &Path, scenario: &Scenario) {
+    if let Err(failure) = opened(data, scenario).await {
         let known = ["E_ALREADY_STARTED", "E_SESSION_KEPT"];
         assert!(known.contains(&&*failure.code), "{} {}", failure.code, failure.message);
     }
 }
 
 /// Waits for so many events of the session like this.
-async fn wait_for(data: &Path, event: &str, times: usize) {
+async fn wait_for(data: &Path, scenario: &'static Scenario, event: &str, times: usize) {
     let watching = Connection::open(data).await.expect("a connection").lines("/v1/events?follow=true");
     let mut lines = watching.await.expect("a stream");
     // Only now: whoever waits has subscribed before the trigger.
     let opening = tokio::spawn({
         let data = data.to_owned();
-        async move { opened(&data).await }
+        async move { opened(&data, scenario).await }
     });
     let seen = async {
         let mut seen = 0;
@@ -78,22 +122,24 @@ struct Ended {
 }
 
 /// Runs the session, with a kill at this moment; without one, undisturbed.
-async fn run(dir: &Path, killed_at: Option<(&str, usize)>) -> Ended {
+async fn run(scenario: &'static Scenario, killed_at: Option<(&'static str, usize)>) -> Ended {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
     let (file, data): (PathBuf, PathBuf) = (dir.join("hive.toml"), dir.join("data"));
-    std::fs::write(&file, manifest()).expect("a manifest");
+    std::fs::write(&file, manifest(scenario)).expect("a manifest");
     let mut process = Process::up(&file, &data).await;
     if let Some((event, times)) = killed_at {
-        wait_for(&data, event, times).await;
+        wait_for(&data, scenario, event, times).await;
         process.kill().await;
         process = Process::up(&file, &data).await;
     }
-    open_surely(&data).await;
+    open_surely(&data, scenario).await;
     let mut connection = Connection::open(&data).await.expect("a connection");
     let wait = connection.get::<Outcome>("/v1/sessions/s/outcome?timeout_ms=60000");
     let Outcome(outcome) = kit::within("an outcome", wait).await.expect("an outcome");
     let log: List<SessionLogEntry> = connection.get("/v1/sessions/s/log").await.expect("a log");
     let mut asked = Vec::new();
-    for bidder in ["a", "b", "c"] {
+    for bidder in BIDDERS {
         let journal = connection.ask(bidder, &journal()).await.expect("a journal");
         let lines: Vec<String> = serde_json::from_slice(&journal).expect("lines");
         asked.push(lines.iter().filter(|line| line.starts_with("call-for-bids")).count());
@@ -107,29 +153,44 @@ fn journal() -> skep::client::Outgoing {
     skep::client::Outgoing { query, ..Default::default() }
 }
 
-/// What a kill must not change: all but the time, and the order in which the bids came.
+/// What a kill must not change: all but the time, and the order in which things came. An end of a member that nobody was
+/// told of before the kill is none: then its ask ends with its time.
 fn lasting(outcome: &Value) -> Value {
     let mut lasting = outcome.clone();
     let fields = lasting.as_object_mut().expect("an object");
-    assert!(fields.remove("endedMs").is_some() && fields.remove("evidence").is_some());
+    assert!(["endedMs", "openedMs", "evidence", "events"].iter().all(|field| fields.remove(*field).is_some()));
     lasting
+}
+
+/// With a kill at each step, and at each sort of commit around it.
+async fn comes_to_the_same_outcome(scenario: &'static Scenario) {
+    let undisturbed = run(scenario, None).await;
+    assert_eq!(undisturbed.log.len(), scenario.steps, "{:?}", undisturbed.log);
+    assert_eq!(undisturbed.outcome["body"]["payment"], scenario.payment, "{}", undisturbed.outcome);
+    assert_eq!(undisturbed.asked, scenario.asked);
+    let stepped = (1..=scenario.steps).map(|step| ("session.stepped", step));
+    // The answers may come in one turn.
+    let committed = [("agent.ready", 1), ("session.ended", 1), ("agent.exited", 1)];
+    let moments: Vec<(&'static str, usize)> = stepped.chain(committed).collect();
+    for moments in moments.chunks(AT_ONCE) {
+        let runs: Vec<_> = moments.iter().map(|moment| (moment, tokio::spawn(run(scenario, Some(*moment))))).collect();
+        for (moment, killed) in runs {
+            let killed = killed.await.expect("a run");
+            assert_eq!(lasting(&killed.outcome), lasting(&undisturbed.outcome), "{moment:?}");
+            assert_eq!(killed.asked, scenario.asked, "{moment:?}");
+            let seqs: Vec<u64> = killed.log.iter().filter_map(|entry| entry["seq"].as_u64()).collect();
+            assert_eq!(seqs, (0..killed.log.len() as u64).collect::<Vec<_>>(), "{moment:?}");
+            assert_eq!(killed.outcome["events"], killed.log.len(), "{moment:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_is_killed_at_any_step_comes_to_the_same_outcome() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let undisturbed = run(dir.path(), None).await;
-    assert_eq!(undisturbed.log.len(), STEPS);
-    assert_eq!(undisturbed.outcome["body"]["payment"], 12, "{}", undisturbed.outcome);
-    let stepped = (1..=STEPS).map(|step| ("session.stepped", step));
-    // The answers may come in one turn.
-    let committed = [("agent.ready", 1), ("session.ended", 1), ("agent.exited", 1)];
-    for moment in stepped.chain(committed) {
-        let dir = tempfile::tempdir().expect("a folder");
-        let killed = run(dir.path(), Some(moment)).await;
-        assert_eq!(lasting(&killed.outcome), lasting(&undisturbed.outcome), "{moment:?}");
-        assert_eq!(killed.asked, [1, 1, 1], "{moment:?}");
-        let seqs: Vec<u64> = killed.log.iter().filter_map(|entry| entry["seq"].as_u64()).collect();
-        assert_eq!(seqs, [0, 1, 2, 3], "{moment:?}");
-    }
+    comes_to_the_same_outcome(&ORDERLY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_in_disorder_that_is_killed_at_any_step_comes_to_the_same_outcome() {
+    comes_to_the_same_outcome(&DISORDERLY).await;
 }

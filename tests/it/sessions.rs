@@ -194,6 +194,7 @@ async fn a_protocol_over_its_budget_fails_its_session_alone() {
         ("outcome", "plugin-error", "not what its manifest says"),
         ("reject", "plugin-error", "as told"),
         ("idle", "deadline", "did not decide"),
+        ("hurry", "deadline", "did not decide"),
     ];
     let host = market(Durability::Full).plugin("rogue").run().await;
     for (fault, code, why) in cases {

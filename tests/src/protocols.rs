@@ -27,6 +27,8 @@ pub struct Subject {
     pub other: fn(usize) -> Value,
     /// Answers that are none.
     pub invalid: Vec<Value>,
+    /// A config by which the first two answers decide, of however many members; none: all of them always count.
+    pub early: Option<Value>,
     /// Compiled once.
     pub protocol: OnceLock<Protocol>,
 }
@@ -37,7 +39,7 @@ pub fn answers(body: Value, after_ms: u64) -> Value {
 }
 
 impl Subject {
-    /// Runs a session with members that do these things.
+    /// Runs a session with members that do these things: their answers, or more of what a members file says of one.
     pub async fn play(&self, members: Vec<Value>) -> Rehearsed {
         self.play_with(members, json!({})).await
     }
@@ -47,13 +49,23 @@ impl Subject {
         let members: Vec<Value> = members
             .into_iter()
             .enumerate()
-            .map(|(place, answers)| json!({"id": format!("m{place}"), "answers": answers}))
+            .map(|(place, does)| match does {
+                Value::Object(mut does) => {
+                    does.insert("id".to_owned(), json!(format!("m{place}")));
+                    Value::Object(does)
+                }
+                answers => json!({"id": format!("m{place}"), "answers": answers}),
+            })
             .collect();
         let mut cast = json!({"members": members, "deadline_ms": DEADLINE_MS});
         let fields = cast.as_object_mut().expect("an object");
         fields.extend(more.as_object().expect("an object").clone());
         let cast: Cast = serde_json::from_value(cast).expect("a cast");
-        self.protocol().rehearse(self.config.clone(), &cast).await.expect("a session")
+        self.rehearse(self.config.clone(), &cast).await
+    }
+
+    async fn rehearse(&self, config: Value, cast: &Cast) -> Rehearsed {
+        self.protocol().rehearse(config, cast).await.expect("a session")
     }
 
     fn protocol(&self) -> &Protocol {
@@ -89,6 +101,21 @@ impl Subject {
         let answered = self.all_honest(3).await;
         assert!(answered.record.ended_ms < self.answer_by_ms, "D2");
         assert!(answered.record.no_answer.is_empty(), "D1");
+        if let Some(early) = &self.early {
+            self.does_not_wait_for_what_changes_nothing(early.clone()).await;
+        }
+    }
+
+    /// D2: an answer that can change nothing is not waited for, and its member is told so.
+    async fn does_not_wait_for_what_changes_nothing(&self, config: Value) {
+        let same = json!([answers((self.answer)(0), 5)]);
+        let members = json!([
+            {"id": "m0", "answers": same}, {"id": "m1", "answers": same}, {"id": "m2", "answers": ["silence"]},
+        ]);
+        let cast = serde_json::from_value(json!({"members": members, "deadline_ms": DEADLINE_MS})).expect("a cast");
+        let cut_off = self.rehearse(config, &cast).await;
+        assert_eq!((cut_off.record.ended_ms, &*cut_off.record.no_answer), (5, &[][..]), "D2");
+        assert_eq!(cut_off.told.get("m2"), Some(&vec![Notice::Cancelled]), "D2");
     }
 
     /// D3, D9: what is no answer is asked for once more, and then is silence.
@@ -115,6 +142,12 @@ impl Subject {
         assert!(dead.record.ended_ms < self.answer_by_ms, "D4");
         let silent = self.play(vec![json!(["silence"]), self.honest(1), self.honest(2)]).await;
         assert_eq!(result(&dead.record), result(&silent.record), "D4");
+        // An answer that is given before is one that counts.
+        let honest = self.all_honest(3).await;
+        let given = json!({"answers": [answers((self.answer)(0), 1)], "down_at_ms": 2});
+        let given = self.play(vec![given, self.honest(1), self.honest(2)]).await;
+        assert_eq!(result(&given.record), result(&honest.record), "D4");
+        assert!(given.record.no_answer.is_empty() && given.record.late.is_empty(), "D4 {:?}", given.record);
         let refused = self.play(vec![json!([{"refuse": {}}]), self.honest(1), self.honest(2)]).await;
         assert_eq!(result(&refused.record), result(&silent.record), "D4");
     }
@@ -179,6 +212,8 @@ impl Subject {
         assert_eq!(ends.count(), 1, "{what}");
         let last = played.log.last().expect("an entry");
         assert!(matches!(last.effects.last(), Some(Effect::End(_))), "{what}");
+        let evidence = &played.record.outcome.evidence;
+        assert!(evidence.iter().all(|seq| *seq < played.record.events), "{what} {evidence:?}");
         let seqs: Vec<u64> = played.log.iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, (0..played.record.events).collect::<Vec<u64>>(), "{what}");
         let again = self.protocol().replay(&[], &played.info, &played.log).await;

@@ -60,6 +60,11 @@ impl Mailbox {
         Ok(())
     }
 
+    /// When the first message that waits was accepted, nanoseconds since 1970, whatever its lane.
+    pub fn oldest_ns(&self) -> Option<u64> {
+        self.lanes.iter().filter_map(|lane| lane.front()).map(|message| message.accepted_ns).min()
+    }
+
     /// The bound that one more message of this weight comes nearest to, or over: what is in the way if it has no room.
     pub fn scarcest(&self, weight_bytes: usize) -> (Limit, u64) {
         let (messages_max, bytes_max) = (u64::from(self.room.messages_max), self.room.bytes_max);

@@ -9,7 +9,7 @@ use skep_core::event::What;
 use skep_core::grant::Granted;
 use skep_core::spec::{AgentSpec, ChildSpec, SupervisorSpec};
 use skep_core::timer::Timer;
-use skep_core::{AgentId, Class, DeadReason, Digest, MessageId, Name, Seq};
+use skep_core::{AgentId, AskFailure, Class, DeadReason, Digest, ExitReason, MessageId, Name, Seq};
 use skep_store::{Entry, Error as StoreError, Space, Store, Write};
 
 use crate::cell::Cell;
@@ -207,6 +207,7 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
             hive.calls.age(hive, cause);
         }
     }
+    end_lost_asks(hive);
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
         let look_ns = cell.mind.lock().asks.look_ns();
         if let Some(look_ns) = look_ns {
@@ -214,6 +215,17 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Asks of agents that have lost them: of no durability, they have begun anew, or are not there any more.
+fn end_lost_asks(hive: &Arc<Hive>) {
+    let is_lost = |to| !hive.directory.remotes.has(to) && hive.cell(to).is_none_or(|callee| !callee.is_durable());
+    for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
+        let open: Vec<_> = cell.mind.lock().asks.open().collect();
+        for (ask, _) in open.into_iter().filter(|(_, open)| is_lost(open.to)) {
+            crate::answer::fail_ask(hive, cell, ask, AskFailure::Down(ExitReason::Killed));
+        }
+    }
 }
 
 /// Brings back what an agent holds that was at rest and is started again.

@@ -58,6 +58,9 @@ pub enum Error {
     /// A session cannot be opened so, or what is kept of it cannot be read.
     #[error("session: {0}")]
     Session(String),
+    /// A session that has ended cannot be called off.
+    #[error("the session {0} has ended")]
+    SessionEnded(String),
     /// The name is that of one that has ended and whose state is kept.
     #[error("{0} has ended, and its state is kept: `skep stop {0} --purge` removes it")]
     AlreadyPresent(Name),
@@ -161,6 +164,7 @@ impl Error {
             Self::Protocol { .. } => "E_PLUGIN_MANIFEST",
             Self::NoProtocol(_) => "E_NO_PROTOCOL",
             Self::Session(_) => "E_SESSION_INVALID",
+            Self::SessionEnded(_) => "E_SESSION_ENDED",
             Self::AlreadyPresent(_) => "E_SESSION_KEPT",
             Self::NoPlugin(_) => "E_NO_PLUGIN",
             Self::NoDeadLetter(_) => "E_NO_DEAD_LETTER",

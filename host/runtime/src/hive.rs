@@ -21,7 +21,7 @@ use crate::alarm::Alarms;
 use crate::call::Calls;
 use crate::cell::Cell;
 use crate::cluster::{Cluster, ClusterOptions};
-use crate::commit::{Committer, Job, Trouble};
+use crate::commit::{Committer, Done, Job, Trouble};
 use crate::context::TurnContext;
 use crate::dead::Dead;
 use crate::directory::Directory;
@@ -142,15 +142,10 @@ impl Hive {
     /// Writes that are of no turn, and waits until they stand. Nothing to do without a store.
     pub(crate) async fn commit_as(&self, durability: Durability, writes: Vec<Write>) -> Result<(), skep_store::Error> {
         let Some(committer) = &self.committer else { return Ok(()) };
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result)));
+        let (done, receiver) = waiting();
         let sync = if durability == Durability::Full { Sync::Power } else { Sync::Process };
         committer.submit(Job { writes, sync, void: None, done }, self.scheduler.is_quiet());
-        match receiver.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failed)) => Err(failed.into_error()),
-            Err(_) => Err(skep_store::Error::Fatal("the writer has ended".to_owned())),
-        }
+        receiver.await
     }
 
     /// Queues writes that are of no turn and that nobody waits for. While there is no room on the disk they wait.
@@ -197,4 +192,18 @@ impl Hive {
             }
         }
     }
+}
+
+/// What a job is done with, and the end of the wait for it.
+pub(crate) fn waiting() -> (Done, impl Future<Output = Result<(), skep_store::Error>>) {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let done = Box::new(move |result| drop(sender.send(result)));
+    let committed = async {
+        match receiver.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failed)) => Err(crate::commit::CommitFailed::into_error(failed)),
+            Err(_) => Err(skep_store::Error::Fatal("the writer has ended".to_owned())),
+        }
+    };
+    (done, committed)
 }

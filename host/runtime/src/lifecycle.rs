@@ -193,9 +193,8 @@ async fn bring_to_version(
 ) -> Result<Running, ExitReason> {
     let upgraded = crate::upgrade::upgrade(hive, cell, component, from).await;
     let mut upgraded = upgraded.map_err(ExitReason::StartFailed)?;
-    let mut writes = std::mem::take(&mut upgraded.writes);
-    writes.push(crate::spec_record::started(hive, cell, component.digest()));
-    if let Err(error) = hive.commit_now(writes).await {
+    let started = vec![crate::spec_record::started(hive, cell, component.digest())];
+    if let Err(error) = crate::upgrade::commit(hive, std::slice::from_mut(&mut upgraded), started).await {
         upgraded.take_back(hive, cell);
         return Err(ExitReason::StartFailed(format!("{error} [{}]", error.code())));
     }

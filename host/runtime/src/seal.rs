@@ -16,6 +16,7 @@ use skep_store::{Space, Sync, Write};
 
 use crate::answer::{answer_message, may_come_again, owed_by};
 use crate::cell::Cell;
+use crate::commit::Committer;
 use crate::hive::Hive;
 use crate::record::{
     self, AskRecord, CallRecord, OwedRecord, SeenEnd, SeenRecord, TimerRecord, encode, id_key, name_key,
@@ -75,22 +76,13 @@ impl Plan {
         }
         let (cluster, committer) = (hive.cluster.get()?, hive.committer.as_ref()?);
         let order = cluster.order();
-        let rows: HashMap<Seq, Seq> = self.away.drain(..).map(|old| (old, committer.next_row())).collect();
-        for write in &mut self.writes {
-            if let Write::PutMessage { row, message, .. } = write
-                && let Some(new) = rows.get(row)
-            {
-                (*row, message.row) = (*new, Some(*new));
-            }
-        }
-        for out in &mut self.release.out {
-            if let Out::Message { message, .. } | Out::End { answer: Some(message), .. } = out
-                && let Some(new) = message.row.and_then(|row| rows.get(&row))
-            {
-                message.row = Some(*new);
-            }
-        }
+        number(committer, &mut self.away, &mut self.writes, &mut self.release);
         Some(order)
+    }
+
+    /// As `into_commit`, of one that is committed with others: its rows that are for other hosts are to be numbered then.
+    pub(crate) fn into_unnumbered(self) -> (Vec<Write>, Vec<Seq>, Release) {
+        (self.writes, self.away, self.release)
     }
 
     pub(crate) fn into_release(self) -> Release {
@@ -99,6 +91,25 @@ impl Plan {
 
     pub(crate) fn into_commit(self) -> (Vec<Write>, Sync, Release) {
         (self.writes, self.sync, self.release)
+    }
+}
+
+/// Gives new rows for these, to what is written and to what leaves.
+pub(crate) fn number(committer: &Committer, away: &mut Vec<Seq>, writes: &mut [Write], release: &mut Release) {
+    let rows: HashMap<Seq, Seq> = away.drain(..).map(|old| (old, committer.next_row())).collect();
+    for write in writes {
+        if let Write::PutMessage { row, message, .. } = write
+            && let Some(new) = rows.get(row)
+        {
+            (*row, message.row) = (*new, Some(*new));
+        }
+    }
+    for out in &mut release.out {
+        if let Out::Message { message, .. } | Out::End { answer: Some(message), .. } = out
+            && let Some(new) = message.row.and_then(|row| rows.get(&row))
+        {
+            message.row = Some(*new);
+        }
     }
 }
 

@@ -200,8 +200,8 @@ pub(crate) fn gone(hive: &Arc<Hive>, cell: &Arc<Cell>) {
             .into_iter()
             .map(|space| Write::DeleteAll { space, owner: cell.id })
             .collect();
-        if cell.spec.restart == Restart::Temporary {
-            // Nothing starts it again, so nobody would read its state.
+        if cell.spec.restart == Restart::Temporary || !cell.mind.lock().started {
+            // Nothing starts it again, or it never came up: nobody would read its state.
             writes = purge_writes(cell.id);
         } else {
             writes.push(crate::spec_record::ended(hive, cell));

@@ -316,8 +316,7 @@ async fn commit(
     mut upgraded: Vec<Upgraded>,
 ) -> Result<Vec<Upgraded>, Failed> {
     let mut writes = Vec::new();
-    for (ready, one) in upgraded.iter_mut().zip(suspended) {
-        writes.append(&mut ready.writes);
+    for one in suspended {
         if one.cell.is_durable() {
             writes.push(crate::spec_record::upgraded(hive, one.cell, plugin.digest, target.whole().is_none()));
         }
@@ -329,7 +328,7 @@ async fn commit(
     if let Some((name, entry)) = &entry {
         writes.push(crate::plugins::record(name, entry));
     }
-    if let Err(error) = hive.commit_now(writes).await {
+    if let Err(error) = crate::upgrade::commit(hive, &mut upgraded, writes).await {
         take_back(hive, suspended, upgraded);
         return Err(("commit", error.to_string()));
     }

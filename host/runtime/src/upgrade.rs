@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use skep_core::turn::Turn;
-use skep_core::{Digest, MessageId};
+use skep_core::{Digest, MessageId, Seq};
 use skep_engine::StartReason;
-use skep_store::Write;
+use skep_store::{Sync, Write};
 
 use crate::cell::Cell;
+use crate::cluster::Cluster;
+use crate::commit::Job;
 use crate::hive::Hive;
 use crate::instance::make_of;
 use crate::running::{Component, Running};
-use crate::seal::{Plan, Release};
+use crate::seal::{Plan, Release, number};
 use crate::state::Snapshot;
 use crate::turn::{Began, Left, enter};
 
-/// An agent that is ready to go on with another version, once `writes` are committed.
+/// An agent that is ready to go on with another version, once that is committed.
 pub(crate) struct Upgraded {
     pub(crate) instance: Running,
-    pub(crate) writes: Vec<Write>,
+    writes: Vec<Write>,
+    /// Rows of it that are for other hosts and get their numbers with the commit.
+    away: Vec<Seq>,
     pub(crate) migrate: Release,
     pub(crate) start: Release,
     before: Snapshot,
@@ -31,6 +35,30 @@ impl Upgraded {
         crate::release::retract_alone(hive, cell, self.migrate);
         crate::release::retract_alone(hive, cell, self.start);
     }
+}
+
+/// Commits what agents have become, with `more`, all of it or nothing.
+pub(crate) async fn commit(
+    hive: &Arc<Hive>,
+    upgraded: &mut [Upgraded],
+    more: Vec<Write>,
+) -> Result<(), skep_store::Error> {
+    let Some(committer) = &hive.committer else { return Ok(()) };
+    let (done, committed) = crate::hive::waiting();
+    {
+        let sends_away = upgraded.iter().any(|one| !one.away.is_empty());
+        // Nobody else's rows come between.
+        let _order = if sends_away { hive.cluster.get().map(Cluster::order) } else { None };
+        let mut writes = Vec::new();
+        for one in upgraded {
+            number(committer, &mut one.away, &mut one.writes, &mut one.start);
+            writes.append(&mut one.writes);
+        }
+        writes.extend(more);
+        committer.queue(Job { writes, sync: Sync::Power, void: None, done });
+    }
+    committer.drive(hive.scheduler.is_quiet());
+    committed.await
 }
 
 /// Runs `migrate` alone, on what is committed now, and forgets what it has done: it shows whether a swap could work.
@@ -60,9 +88,9 @@ pub(crate) async fn upgrade(
     match run(hive, cell, &mut instance, from).await {
         Ok((migrate, start)) => {
             let (mut writes, _, migrate) = migrate.into_commit();
-            let (more, _, start) = start.into_commit();
+            let (more, away, start) = start.into_unnumbered();
             writes.extend(more);
-            Ok(Upgraded { instance, writes, migrate, start, before })
+            Ok(Upgraded { instance, writes, away, migrate, start, before })
         }
         Err(why) => {
             cell.mind.lock().state.restore(before);

@@ -34,6 +34,9 @@ pub enum Sub {
     /// Show how a session is, or how it ended
     #[command(before_help = "Example:\n  skep session inspect budget")]
     Inspect(Which),
+    /// Wait for a session to end, and print its outcome
+    #[command(before_help = "Example:\n  skep session outcome budget --timeout 1h")]
+    Outcome(Which),
     /// Print what happened in a session, step by step
     #[command(before_help = "Examples:\n  skep session log budget\n  skep session log budget -o jsonl --from 10")]
     Log(Log),
@@ -99,6 +102,7 @@ pub(super) async fn run(context: &Context, sub: Sub) -> Outcome {
         Sub::Open(args) => open(context, args).await,
         Sub::Ps => ps(context).await,
         Sub::Inspect(which) => inspect(context, &which.session).await,
+        Sub::Outcome(which) => outcome(context, &which.session).await,
         Sub::Log(args) => log(context, &args).await,
         Sub::Cancel(args) => cancel(context, &args).await,
     }
@@ -123,10 +127,18 @@ async fn open(context: &Context, args: Open) -> Outcome {
         let table = Table::of_pairs([("opened", opened.name.clone())]);
         return context.output.print(&Document::one("Done", &opened, opened.name.clone(), table));
     }
+    outcome(context, &name).await
+}
+
+async fn outcome(context: &Context, name: &str) -> Outcome {
     let timeout = context.timeout.unwrap_or(USUAL);
     let patient = Context { timeout: Some(timeout + GRACE), ..context.clone() };
-    let wait = path(&name, &format!("/outcome?timeout_ms={}", timeout.as_millis()));
-    let record: Record = patient.with_host(async |mut host| host.get(&wait).await).await?;
+    let wait = path(name, &format!("/outcome?timeout_ms={}", timeout.as_millis()));
+    let record: Result<Record, Failure> = patient.with_host(async |mut host| host.get(&wait).await).await;
+    let record = record.map_err(|failure| match &*failure.code {
+        "E_TIMEOUT" => failure.with_help(format!("it goes on: `skep session outcome {name}` waits for it again")),
+        _ => failure,
+    })?;
     context.output.print(&Document::one("Outcome", &record, name, outcome_table(&record.0)))
 }
 

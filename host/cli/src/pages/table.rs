@@ -100,6 +100,7 @@ pub(super) static PAGES: &[(&str, &str)] = &[
     page!("E_REPLAY_DIFFERS"),
     page!("E_RESTARTING"),
     page!("E_RUNNING"),
+    page!("E_SESSION_ENDED"),
     page!("E_SESSION_INVALID"),
     page!("E_SESSION_KEPT"),
     page!("E_SOCKET"),

@@ -19,6 +19,8 @@ const ANSWERS_KEPT_MAX: usize = 10_000;
 pub(super) const TIMERS_MAX: usize = 1_000;
 /// Envelopes of one session.
 pub(super) const EVENTS_MAX: u64 = 1_000_000;
+/// Envelopes of one instant: more of them follow from each other without an end.
+pub(super) const EVENTS_AT_ONCE_MAX: u64 = 100_000;
 /// Answers to one ask that may be unreadable before it counts as unanswered: one more try (D3).
 const INVALID_MAX: u32 = 1;
 
@@ -29,6 +31,12 @@ pub struct Books {
     pub(super) next_seq: u64,
     /// The time of the last one.
     pub(super) last_ms: u64,
+    /// The envelopes of that time.
+    pub(super) at_once: u64,
+    /// What has happened and is not dealt with yet, with its time.
+    waiting: VecDeque<(u64, Input)>,
+    /// Events that follow from what was decided last.
+    pub(super) follow: VecDeque<Event>,
     /// One for each member.
     pub(super) standings: Vec<Standing>,
     pub(super) asks: BTreeMap<AskId, Open>,
@@ -44,14 +52,14 @@ pub struct Books {
 }
 
 impl Books {
+    /// The envelopes so far.
+    pub fn events(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Of a session in which nothing has happened.
     pub fn of(info: &Info) -> Self {
         Self { standings: vec![Standing::default(); info.members.len()], ..Self::default() }
-    }
-
-    /// How the session ended, if it has.
-    pub fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
     }
 }
 
@@ -70,7 +78,6 @@ pub(super) struct Standing {
 pub(super) struct Open {
     pub(super) member: usize,
     pub(super) schema: String,
-    pub(super) body: Payload,
     pub(super) answer_by_ms: Option<u64>,
     pub(super) set: u64,
     pub(super) invalid: u32,
@@ -106,10 +113,6 @@ pub struct Session {
     pub(super) limits: Limits,
     pub(super) schemas: Vec<String>,
     pub(super) books: Books,
-    /// What has happened and is not dealt with yet, with its time.
-    waiting: VecDeque<(u64, Input)>,
-    /// Events that follow from what was decided last.
-    pub(super) follow: VecDeque<Event>,
     /// What the host is to do.
     pub(super) orders: Vec<Order>,
 }
@@ -119,7 +122,7 @@ impl Session {
     pub fn open(info: Info, manifest: &Manifest) -> Self {
         let books = Books::of(&info);
         let mut session = Self::resume(info, manifest, books);
-        session.follow.push_back(Event::Start);
+        session.books.follow.push_back(Event::Start);
         session
     }
 
@@ -127,8 +130,7 @@ impl Session {
     pub fn resume(info: Info, manifest: &Manifest, books: Books) -> Self {
         let schemas = manifest.ask_schemas.iter().map(|(name, _)| name.clone()).collect();
         let places = info.members.iter().enumerate().map(|(place, member)| (member.id.clone(), place)).collect();
-        let (limits, waiting, follow) = (manifest.limits, VecDeque::new(), VecDeque::new());
-        Self { info, places, limits, schemas, books, waiting, follow, orders: Vec::new() }
+        Self { info, places, limits: manifest.limits, schemas, books, orders: Vec::new() }
     }
 
     /// What is to be kept of it.
@@ -152,9 +154,14 @@ impl Session {
         Some((self.info.members.get(open.member)?.id.as_str(), open.schema.as_str()))
     }
 
-    /// Something happens, at this session time. Times come in order.
+    /// Something happens, at this session time. What comes in one go comes in the order of its times.
     pub fn happen(&mut self, at_ms: u64, input: Input) {
-        self.waiting.push_back((at_ms, input));
+        self.books.waiting.push_back((at_ms, input));
+    }
+
+    /// Whether there are envelopes that wait for nothing but a step.
+    pub fn has_more(&self) -> bool {
+        !self.books.waiting.is_empty() || !self.books.follow.is_empty()
     }
 
     /// The next envelope, which the protocol must be given before this is called again; none if everything that has
@@ -165,14 +172,14 @@ impl Session {
                 self.after_the_end();
                 return None;
             }
-            if let Some(event) = self.follow.pop_front() {
+            if let Some(event) = self.books.follow.pop_front() {
                 return Some(self.envelope(event));
             }
-            let (at_ms, _) = self.waiting.front()?;
+            let (at_ms, _) = self.books.waiting.front()?;
             match self.first_due(*at_ms) {
                 Some((due_ms, due)) => self.fall_due(due_ms, due),
                 None => {
-                    if let Some((at_ms, input)) = self.waiting.pop_front() {
+                    if let Some((at_ms, input)) = self.books.waiting.pop_front() {
                         self.advance(at_ms);
                         self.take(input);
                     }
@@ -191,6 +198,9 @@ impl Session {
         if self.books.record.is_some() {
             return None;
         }
+        if self.has_more() {
+            return Some(self.books.last_ms);
+        }
         let timers = self.books.timers.values().map(|timer| timer.at_ms);
         let asks = self.books.asks.values().filter_map(|open| open.answer_by_ms);
         timers.chain(asks).chain([self.info.deadline_ms]).min()
@@ -203,12 +213,15 @@ impl Session {
     }
 
     fn advance(&mut self, at_ms: u64) {
-        self.books.last_ms = self.books.last_ms.max(at_ms);
+        if at_ms > self.books.last_ms {
+            (self.books.last_ms, self.books.at_once) = (at_ms, 0);
+        }
     }
 
     fn envelope(&mut self, event: Event) -> Envelope {
         let envelope = Envelope { seq: self.books.next_seq, at_ms: self.books.last_ms, event };
         self.books.next_seq += 1;
+        self.books.at_once += 1;
         envelope
     }
 
@@ -228,12 +241,12 @@ impl Session {
         match due {
             Due::Timer(name) => {
                 self.books.timers.remove(&name);
-                self.follow.push_back(Event::TimerFired(name));
+                self.books.follow.push_back(Event::TimerFired(name));
             }
             Due::Ask(ask) => self.close(ask, Closed::Expired),
             Due::Deadline => {
                 self.books.overdue = true;
-                self.follow.push_back(Event::Deadline);
+                self.books.follow.push_back(Event::Deadline);
             }
         }
     }
@@ -253,11 +266,11 @@ impl Session {
             Input::Told { member, msg_id, body } => {
                 if self.member(&member).is_some() {
                     let message = Inbound { sender: member, msg_id, in_reply_to: None, body };
-                    self.follow.push_back(Event::Message(message));
+                    self.books.follow.push_back(Event::Message(message));
                 }
             }
             Input::Down { member, reason } => self.member_down(member, reason),
-            Input::Cancel(why) => self.follow.push_back(Event::Cancel(why)),
+            Input::Cancel(why) => self.books.follow.push_back(Event::Cancel(why)),
             Input::Time => {}
         }
     }
@@ -271,16 +284,16 @@ impl Session {
                 self.remember(ask, hash_text(&[&body]));
                 let sender = self.name_of(member);
                 let message = Inbound { sender, msg_id, in_reply_to: Some(ask), body };
-                self.follow.push_back(Event::Message(message));
+                self.books.follow.push_back(Event::Message(message));
             }
             Err(why) => {
                 open.invalid += 1;
-                let again = (open.invalid <= INVALID_MAX).then(|| (open.schema.clone(), open.body.clone()));
+                let again = (open.invalid <= INVALID_MAX).then(|| open.schema.clone());
                 self.stand(member, |standing| standing.invalid = true);
                 match again {
-                    Some((schema, body)) => {
+                    Some(schema) => {
                         let to = self.name_of(member);
-                        self.orders.push(Order::Ask { ask, to, schema, body, again: Some(why) });
+                        self.orders.push(Order::AskAgain { ask, to, schema, why });
                     }
                     // Then as silence: there is nobody left to wait for (D3).
                     None => self.close(ask, Closed::Expired),
@@ -315,7 +328,7 @@ impl Session {
             return;
         }
         self.stand(member, |standing| standing.down = true);
-        self.follow.push_back(Event::MemberDown(name, reason));
+        self.books.follow.push_back(Event::MemberDown(name, reason));
         // Nobody waits for the deadline of who is not there (D4).
         for ask in self.open_of(member) {
             self.close(ask, Closed::Down);
@@ -338,7 +351,7 @@ impl Session {
             // That end came from the member.
             Closed::Refused | Closed::Down | Closed::Undeliverable => {}
         }
-        self.follow.push_back(Event::AskClosed(ask, how));
+        self.books.follow.push_back(Event::AskClosed(ask, how));
     }
 
     fn notify(&mut self, ask: AskId, member: usize, notice: Notice) {
@@ -348,8 +361,8 @@ impl Session {
 
     /// What still comes changes nothing (D6); who answers is told so.
     fn after_the_end(&mut self) {
-        self.follow.clear();
-        for (_, input) in std::mem::take(&mut self.waiting) {
+        self.books.follow.clear();
+        for (_, input) in std::mem::take(&mut self.books.waiting) {
             if let Input::Answer { ask, member, .. } = input
                 && let Some(member) = self.member(&member)
             {
@@ -360,11 +373,15 @@ impl Session {
 
     pub(super) fn end(&mut self, outcome: Outcome) {
         for (ask, open) in std::mem::take(&mut self.books.asks) {
-            self.stand(open.member, |standing| standing.unanswered = true);
+            // Whoever is cut off by an end that comes early (D2) might have answered.
+            let answer_by_ms = open.answer_by_ms.unwrap_or(u64::MAX).min(self.info.deadline_ms);
+            if answer_by_ms <= self.books.last_ms {
+                self.stand(open.member, |standing| standing.unanswered = true);
+            }
             self.notify(ask, open.member, Notice::Cancelled);
         }
         self.books.timers.clear();
-        self.follow.clear();
+        self.books.follow.clear();
         let those = |has: fn(&Standing) -> bool| {
             let members = self.info.members.iter().zip(&self.books.standings);
             members.filter(|(_, standing)| has(standing)).map(|(member, _)| member.id.clone()).collect()
@@ -377,6 +394,7 @@ impl Session {
             invalid: those(|standing| standing.invalid),
             equivocated: those(|standing| standing.equivocated),
             late: those(|standing| standing.late),
+            opened_ns: self.info.opened_ns,
             ended_ms: self.books.last_ms,
             events: self.books.next_seq,
         };

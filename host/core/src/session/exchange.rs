@@ -1,10 +1,13 @@
 //! What passes between a session and who drives it: what happens to it, and what is to be done. Only data.
 
+use serde::{Deserialize, Serialize};
+
 use super::outcome::Record;
 use super::types::{AskId, Closed, DownReason, Payload};
 
 /// What happens to a session, seen from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Input {
     /// A member answers an ask.
     Answer {
@@ -59,8 +62,17 @@ pub enum Order {
         schema: String,
         /// The question.
         body: Payload,
-        /// Asked again: why the last answer was not understood.
-        again: Option<String>,
+    },
+    /// Ask a member once more; the question is in the log.
+    AskAgain {
+        /// The ask.
+        ask: AskId,
+        /// The member's name.
+        to: String,
+        /// The name of the answer's schema.
+        schema: String,
+        /// Why the last answer was not understood.
+        why: String,
     },
     /// Tell a member.
     Tell {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::{BadName, Name};
+
 /// The longest state that a manifest may ask for, in bytes.
 pub(crate) const STATE_BYTES_MAX: u32 = 16 << 20;
 /// The most effects of one step that a manifest may ask for.
@@ -9,7 +11,7 @@ pub(crate) const EFFECTS_PER_STEP_MAX: u32 = 100_000;
 /// The most fuel of one step that a manifest may ask for: seconds of processor time.
 pub(crate) const FUEL_PER_STEP_MAX: u64 = 100_000_000_000;
 /// The most members of a session.
-pub(crate) const MEMBERS_MAX: u32 = 10_000;
+pub const MEMBERS_MAX: u32 = 10_000;
 
 /// What a protocol says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +93,9 @@ pub enum Unfit {
     /// Two members of one name.
     #[error("{0} is a member twice")]
     Twice(String),
+    /// A member that no agent can be.
+    #[error("a member is no agent's name: {0}")]
+    Member(#[from] BadName),
     /// A role that the protocol does not have.
     #[error("the protocol has no role {0:?}")]
     Role(String),
@@ -119,6 +124,7 @@ impl Manifest {
         if members.len() < min as usize || members.len() > max as usize {
             return Err(Unfit::Members { min, max, found: members.len() });
         }
+        members.iter().try_for_each(|member| Name::new(&member.id).map(drop))?;
         let mut names: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(first))) {

@@ -15,7 +15,7 @@ mod types;
 pub use books::{Books, Session};
 pub use canonical::hash_text;
 pub use exchange::{Input, Notice, Order};
-pub use manifest::{Limits, Manifest, Timing, Unfit};
+pub use manifest::{Limits, MEMBERS_MAX, Manifest, Timing, Unfit};
 pub use outcome::{EndKind, Outcome, Record};
 pub use types::{AskId, Closed, DownReason, Effect, Envelope, Event, Inbound, Info, Member, Payload, Reject};
 

@@ -68,6 +68,8 @@ pub struct Record {
     pub equivocated: Vec<String>,
     /// Those who answered after the ask had ended.
     pub late: Vec<String>,
+    /// When it was opened: nanoseconds since 1970.
+    pub opened_ns: u64,
     /// Session time of the end, in milliseconds.
     pub ended_ms: u64,
     /// The envelopes that there were.

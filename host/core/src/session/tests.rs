@@ -25,7 +25,14 @@ fn members(names: &[&str]) -> Vec<Member> {
 }
 
 fn session(names: &[&str]) -> Session {
-    let info = Info { session: "s".into(), config: "{}".into(), members: members(names), seed: 0, deadline_ms: 1_000 };
+    let info = Info {
+        session: "s".into(),
+        config: "{}".into(),
+        members: members(names),
+        seed: 0,
+        deadline_ms: 1_000,
+        opened_ns: 0,
+    };
     Session::open(info, &manifest())
 }
 
@@ -97,7 +104,7 @@ fn an_answer_that_is_none_is_asked_for_again_and_then_is_silence() {
     let wrong = || Input::Answer { ask: FIRST, member: "a".into(), msg_id: "m".into(), body: Err("no".into()) };
     session.happen(1, wrong());
     assert_eq!(session.next_envelope(), None);
-    assert!(matches!(&session.take_orders()[..], [Order::Ask { ask: FIRST, again: Some(why), .. }] if why == "no"));
+    assert!(matches!(&session.take_orders()[..], [Order::AskAgain { ask: FIRST, why, .. }] if why == "no"));
     session.happen(2, wrong());
     assert_eq!(step(&mut session, vec![end()]).event, Event::AskClosed(FIRST, Closed::Expired));
     let record = session.record().expect("a record");
@@ -195,4 +202,78 @@ fn members_are_held_to_the_manifest() {
     assert_eq!(manifest.check_members(&with_role), Err(Unfit::Role("judge".into())));
     manifest.allows_join = true;
     assert!(manifest.check().is_err());
+}
+
+#[test]
+fn a_timer_that_is_set_for_now_lets_time_go_on() {
+    let mut session = session(&[]);
+    let now = || Effect::SetTimer { timer: "t".into(), at_ms: 0 };
+    step(&mut session, vec![now()]);
+    session.happen(5_000, Input::Time);
+    let mut last = 0;
+    while let Some(envelope) = session.next_envelope() {
+        assert!(envelope.at_ms > last || envelope.event == Event::Deadline, "{envelope:?}");
+        last = envelope.at_ms;
+        session.stepped(&envelope, 1, vec![now()]);
+    }
+    assert_eq!((code(&session), last), ("deadline", 1_000));
+}
+
+#[test]
+fn what_follows_from_itself_at_one_instant_has_an_end() {
+    let mut session = session(&["a"]);
+    step(&mut session, vec![ask("a", None)]);
+    session.happen(1, Input::Down { member: "a".into(), reason: DownReason::Crashed });
+    let mut count = 0;
+    while let Some(envelope) = session.next_envelope() {
+        count += 1;
+        session.stepped(&envelope, 1, vec![ask("a", None)]);
+    }
+    assert_eq!((code(&session), count), ("budget", super::books::EVENTS_AT_ONCE_MAX));
+}
+
+#[test]
+fn what_is_not_dealt_with_is_kept() {
+    let mut session = session(&["a"]);
+    step(&mut session, vec![ask("a", None)]);
+    session.happen(3, answer(FIRST, "a", "7"));
+    assert!(session.has_more() && session.due_ms() == Some(0));
+    let mut session = Session::resume(session.info.clone(), &manifest(), session.books().clone());
+    let envelope = session.next_envelope().unwrap();
+    assert!(matches!(envelope, Envelope { seq: 1, at_ms: 3, event: Event::Message(_) }), "{envelope:?}");
+}
+
+#[test]
+fn whoever_an_early_end_cuts_off_has_not_failed_to_answer() {
+    for (ends_ms, no_answer) in [(4, &[][..]), (5, &["a".to_owned()])] {
+        let mut session = session(&["a", "b"]);
+        step(&mut session, vec![ask("a", Some(5)), Effect::SetTimer { timer: "t".into(), at_ms: ends_ms }]);
+        session.happen(ends_ms, Input::Time);
+        while let Some(envelope) = session.next_envelope() {
+            session.stepped(&envelope, 1, vec![end()]);
+        }
+        assert_eq!(session.record().unwrap().no_answer, no_answer, "{ends_ms}");
+    }
+}
+
+#[test]
+fn an_ask_of_the_step_that_ends_is_not_asked() {
+    let mut session = session(&["a"]);
+    step(&mut session, vec![ask("a", None), end()]);
+    assert!(session.next_envelope().is_none());
+    let orders = session.take_orders();
+    assert!(matches!(&orders[..], [Order::End(record)] if record.no_answer.is_empty()), "{orders:?}");
+}
+
+#[test]
+fn an_outcome_has_a_code_and_evidence_that_there_was() {
+    let outcome = |code: &str, seq: u64| {
+        let Effect::End(outcome) = end() else { unreachable!() };
+        Effect::End(Outcome { code: code.into(), evidence: vec![seq], ..outcome })
+    };
+    for (code, seq, ends) in [("done", 0, "done"), ("done", 1, "plugin-error"), ("a\nb", 0, "plugin-error")] {
+        let mut session = session(&[]);
+        step(&mut session, vec![outcome(code, seq)]);
+        assert_eq!(self::code(&session), ends);
+    }
 }

@@ -12,6 +12,7 @@ pub type Payload = String;
 
 /// Who takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Member {
     /// The agent's name.
     pub id: String,
@@ -43,6 +44,9 @@ pub struct Info {
     pub seed: u64,
     /// When it ends at the latest, in milliseconds of session time.
     pub deadline_ms: u64,
+    /// When its time began: nanoseconds since 1970. No protocol is told.
+    #[serde(default)]
+    pub opened_ns: u64,
 }
 
 /// Why a member is down.
@@ -209,6 +213,21 @@ pub enum Effect {
     End(Outcome),
     /// What this host does not offer: sessions under sessions.
     Child(String),
+}
+
+impl Effect {
+    /// What it carries, in bytes: bodies and names.
+    pub(super) fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Ask { to, body, schema, .. } => to.len() + body.len() + schema.len(),
+            Self::Broadcast { to, body } => to.iter().map(|to| to.len() + body.len()).sum(),
+            Self::SetTimer { timer, .. } | Self::CancelTimer(timer) => timer.len(),
+            Self::CancelAsk(_) => 0,
+            Self::Note(name, body) => name.len() + body.len(),
+            Self::End(outcome) => outcome.body.len(),
+            Self::Child(key) => key.len(),
+        }
+    }
 }
 
 /// What the protocol says when it cannot take a step.

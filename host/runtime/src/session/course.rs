@@ -28,7 +28,7 @@ pub struct LogEntry {
     pub component: String,
     /// What the protocol was told.
     pub event: Event,
-    /// What it wanted.
+    /// What it wanted; none if the step failed, or wanted what is not allowed.
     pub effects: Vec<Effect>,
     /// The hash of its state after the step; empty if the step failed.
     pub state_hash: String,
@@ -36,6 +36,14 @@ pub struct LogEntry {
     pub fuel: u64,
     /// Stands for the log up to here.
     pub hash: String,
+}
+
+impl LogEntry {
+    /// What the hash of the log is taken of.
+    pub(super) fn said(&self) -> String {
+        let Self { seq, at_ms, component, event, effects, state_hash, fuel, hash: _ } = self;
+        serde_json::json!([seq, at_ms, component, event, effects, state_hash, fuel]).to_string()
+    }
 }
 
 /// What a run has come to.
@@ -61,10 +69,12 @@ impl Course {
         Self { rules, opened, session, state }
     }
 
-    /// Takes every step that there is to take. The error is the host's: nothing of it counts.
-    pub(crate) async fn run(&mut self) -> Result<Ran, Failure> {
+    /// Takes the steps that there are to take, at most so many. The error is the host's: nothing of it counts.
+    pub(crate) async fn run(&mut self, steps_max: usize) -> Result<Ran, Failure> {
         let mut ran = Ran::default();
-        while let Some(envelope) = self.session.next_envelope() {
+        while ran.entries.len() < steps_max
+            && let Some(envelope) = self.session.next_envelope()
+        {
             ran.entries.push(self.step(envelope).await?);
         }
         ran.orders = self.session.take_orders();
@@ -75,10 +85,13 @@ impl Course {
         let (effects, state_hash, fuel) = match step(&self.rules, &self.opened, &self.state, &envelope).await {
             Ok(step) => {
                 let effects = step.effects.clone();
-                self.session.stepped(&envelope, step.state.len(), step.effects);
-                let hash = hash_text(&[&step.state]);
-                self.state = step.state;
-                (effects, hash, step.fuel)
+                if self.session.stepped(&envelope, step.state.len(), step.effects) {
+                    let hash = hash_text(&[&step.state]);
+                    self.state = step.state;
+                    (effects, hash, step.fuel)
+                } else {
+                    (Vec::new(), String::new(), step.fuel)
+                }
             }
             Err(Misstep::Failed(failure @ Failure::PoolFull { .. })) => return Err(failure),
             Err(misstep) => {
@@ -88,9 +101,9 @@ impl Course {
         };
         let Envelope { seq, at_ms, event } = envelope;
         let component = self.rules.protocol.digest().to_string();
-        let said = serde_json::json!([seq, at_ms, component, event, effects, state_hash]).to_string();
-        let hash = self.session.logged(&said);
-        Ok(LogEntry { seq, at_ms, component, event, effects, state_hash, fuel, hash })
+        let mut entry = LogEntry { seq, at_ms, component, event, effects, state_hash, fuel, hash: String::new() };
+        entry.hash = self.session.logged(&entry.said());
+        Ok(entry)
     }
 }
 

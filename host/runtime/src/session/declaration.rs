@@ -46,6 +46,9 @@ impl SessionSpec {
     pub(crate) fn info(&self, session: &str, rules: &Rules, lineage: Lineage) -> Result<Info, String> {
         let manifest = rules.protocol.manifest();
         manifest.check_members(&self.members).map_err(|unfit| unfit.to_string())?;
+        if let Some(seed) = self.seed.filter(|seed| *seed > SEED_MAX) {
+            return Err(format!("seed: {seed} is more than {SEED_MAX}"));
+        }
         let config = rules.config(&self.config).map_err(|why| format!("config: {why}"))?;
         Ok(Info { config, ..self.unchecked(session, rules, lineage) })
     }
@@ -58,6 +61,7 @@ impl SessionSpec {
             members: self.members.clone(),
             seed: self.seed.unwrap_or(lineage.0) & SEED_MAX,
             deadline_ms: self.deadline_ms.unwrap_or(deadline_ms),
+            opened_ns: 0,
         }
     }
 }

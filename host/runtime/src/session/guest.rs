@@ -1,103 +1,71 @@
 //! The guest of a session's agent: takes its turns as an instance of a component would, and asks the turn for what the
 //! session orders. Never anything that outlives a turn but what is kept in the agent's state.
 
-use std::collections::BTreeMap;
-
+use skep_core::agent::Gate;
 use skep_core::event::What;
 use skep_core::name::shown;
-use skep_core::session::{AskId, Books, Info, Input, Order, hash_text};
+use skep_core::session::{AskId, Closed, Info, Input, Order};
 use skep_core::turn::{Effect, Turn};
-use skep_core::{AgentId, Bytes, Class, Digest, ExitReason, Limit, Message, MessageId, Name, Refusal};
+use skep_core::{AgentId, AskFailure, Bytes, Class, Digest, Limit, Message, MessageId, Name, Refusal};
 use skep_engine::{Ended, Failure, Handle, StartReason, TurnHost};
 
 use super::course::{Course, LogEntry};
 use super::declaration::SessionSpec;
-use super::kept::{self, BooksRecord, EndedRecord, OpenedRecord, SessionView};
+use super::kept::{self, EndedRecord, OpenedRecord};
 use super::mail;
+use super::memory::{Running, Unreadable};
 use super::rules::Rules;
 use crate::context::TurnContext;
 
-/// So long after its end a session is there for who has opened it, if that is an agent that has not asked for the outcome,
-/// and for members whose answers may still come: in milliseconds.
-const STAYS_MS_MAX: u64 = 5_000;
+/// The steps of one turn, and the bytes of their log: what is left to do then is done in the next one, so that a session
+/// that is never done holds up nobody.
+const STEPS_PER_TURN_MAX: usize = 256;
+const LOG_BYTES_PER_TURN_MAX: usize = 4 << 20;
+/// Asks for the outcome that wait at a time.
+const WAITING_MAX: usize = 1_000;
+/// Sessions count in milliseconds.
+const NS_PER_MS: u64 = 1_000_000;
 /// What is shown of a reason, in characters.
-const WHY_CHARS_MAX: usize = 300;
+pub(super) const WHY_CHARS_MAX: usize = 300;
 
 /// See the module.
 pub(crate) struct SessionGuest {
     pub(super) host: TurnContext,
-    rules: Rules,
+    pub(super) rules: Rules,
     turn: Option<Turn>,
+    /// What is left of this turn.
+    room: Room,
     /// Read with the first turn that needs it.
     pub(super) running: Option<Running>,
 }
 
-/// A session that is in memory.
-pub(super) struct Running {
-    pub(super) course: Course,
-    pub(super) opened: OpenedRecord,
-    /// Asks of members that have not ended.
-    pub(super) sent: BTreeMap<MessageId, AskId>,
-    /// Asks for the outcome.
-    waiting: Vec<MessageId>,
-    wakes_ms: Option<u64>,
-    opener_told: bool,
-    /// Bytes of the values under the two keys that are written again and again.
-    books_bytes: usize,
-    state_bytes: usize,
-    /// What is kept cannot be read. It is let be, for who looks into it.
-    spoilt: bool,
+/// What a turn may still do.
+#[derive(Clone, Copy)]
+struct Room {
+    steps: usize,
+    log_bytes: usize,
 }
 
-impl Running {
-    fn new(course: Course, opened: OpenedRecord) -> Self {
-        Self {
-            course,
-            opened,
-            sent: BTreeMap::new(),
-            waiting: Vec::new(),
-            wakes_ms: None,
-            opener_told: false,
-            books_bytes: 0,
-            state_bytes: 0,
-            spoilt: false,
-        }
-    }
+impl Room {
+    const WHOLE: Self = Self { steps: STEPS_PER_TURN_MAX, log_bytes: LOG_BYTES_PER_TURN_MAX };
 
-    fn has(&self, member: &str) -> bool {
-        self.opened.info.members.iter().any(|known| known.id == member)
-    }
-
-    /// Session time.
-    pub(super) fn at_ms(&self, wall_ns: u64) -> u64 {
-        wall_ns.saturating_sub(self.opened.opened_ns) / 1_000_000
-    }
-
-    /// When it is to be woken, in session time.
-    fn due_ms(&self) -> Option<u64> {
-        match self.course.session.record() {
-            None => self.course.session.due_ms(),
-            Some(_) if self.sent.is_empty() && self.opener_told => None,
-            Some(record) => Some(record.ended_ms.saturating_add(STAYS_MS_MAX)),
-        }
-    }
-
-    /// Whether it has ended and nobody may still come for it.
-    fn is_over(&self, now_ms: u64) -> bool {
-        self.course.session.record().is_some() && self.due_ms().is_none_or(|due_ms| due_ms <= now_ms)
+    fn is_used_up(self) -> bool {
+        self.steps == 0 || self.log_bytes == 0
     }
 }
 
-/// What can be read of a session that cannot be read as a whole, and why not.
-struct Unreadable {
-    opened: Option<OpenedRecord>,
-    books: Option<BooksRecord>,
-    why: String,
+/// What a batch has brought.
+#[derive(Default)]
+struct Brought {
+    /// What has happened, with its session time.
+    inputs: Vec<(u64, Input)>,
+    views: Vec<(MessageId, AgentId)>,
+    stops: Vec<(MessageId, String)>,
 }
 
 impl SessionGuest {
     pub(crate) fn new(rules: Rules, host: TurnContext) -> Self {
-        Self { host, rules, turn: None, running: None }
+        Self { host, rules, turn: None, room: Room::WHOLE, running: None }
     }
 
     pub(crate) fn host(&self) -> &TurnContext {
@@ -151,7 +119,7 @@ impl SessionGuest {
 
     fn begin(&mut self, turn: Turn) {
         self.host.begun(turn.origin());
-        self.turn = Some(turn);
+        (self.turn, self.room) = (Some(turn), Room::WHOLE);
     }
 
     fn end(&mut self, outcome: Result<u32, Failure>) -> Ended {
@@ -168,12 +136,17 @@ impl SessionGuest {
     }
 
     async fn open(&mut self, config: &str) -> Result<(), Failure> {
+        if self.host.cell.mind.lock().started {
+            // What it had was in memory alone, and a turn of it has failed.
+            let why = "it has no durability, and was started again".to_owned();
+            return self.spoil(Unreadable { opened: None, books: None, why }).await;
+        }
         let spec = SessionSpec::from_json(config).map_err(unusable)?;
         let (session, lineage) = (self.host.name().to_string(), self.host.lineage());
         let info = spec.info(&session, &self.rules, lineage).map_err(unusable)?;
-        let course = Course::open(self.rules.clone(), info.clone()).await;
-        let course = course.map_err(|misstep| unusable(misstep.to_string()))?;
         let opened = self.opened(info);
+        let course = Course::open(self.rules.clone(), opened.info.clone()).await;
+        let course = course.map_err(|misstep| unusable(misstep.to_string()))?;
         self.put(kept::OPENED, &opened, 0)?;
         let members: Vec<String> = opened.info.members.iter().map(|member| member.id.clone()).collect();
         // One of before that had this name has had its time.
@@ -188,11 +161,10 @@ impl SessionGuest {
     }
 
     /// Opened now, by this version.
-    fn opened(&self, info: Info) -> OpenedRecord {
+    pub(super) fn opened(&self, info: Info) -> OpenedRecord {
         let manifest = self.rules.protocol.manifest();
         OpenedRecord {
-            info,
-            opened_ns: self.host.wall_ns(),
+            info: Info { opened_ns: self.host.wall_ns() / NS_PER_MS * NS_PER_MS, ..info },
             protocol: manifest.name.clone(),
             version: manifest.version.clone(),
             state_version: manifest.state_version,
@@ -213,113 +185,82 @@ impl SessionGuest {
     /// After a restart of the host: one that has ended already may only have to go.
     async fn go_on(&mut self) -> Result<(), Failure> {
         self.load().await?;
-        self.leave_if_over()
-    }
-
-    async fn bring_to_this_version(&mut self) -> Result<(), Failure> {
-        // What cannot be read fails with the turn that follows, which may send.
-        let Ok(running) = self.read().await? else { return Ok(()) };
-        let running = self.running.insert(running);
-        if running.course.session.record().is_some() {
-            return Ok(());
+        if let Some(running) = &mut self.running {
+            running.wakes_ms = None;
         }
-        self.rules.accepts(&running.opened.info).map_err(unusable)?;
-        let manifest = self.rules.protocol.manifest();
-        let state = self.rules.protocol.migrate(running.opened.state_version, &running.course.state).await;
-        running.course.state = state.map_err(|misstep| unusable(misstep.to_string()))?;
-        running.opened.version = manifest.version.clone();
-        running.opened.state_version = manifest.state_version;
-        let opened = running.opened.clone();
-        self.put(kept::OPENED, &opened, 0)?;
-        self.keep()
-    }
-
-    /// Reads what is kept. What cannot be read fails the session, and never begins it anew.
-    async fn load(&mut self) -> Result<(), Failure> {
-        if self.running.is_some() {
-            return Ok(());
-        }
-        match self.read().await? {
-            Ok(running) => self.running = Some(running),
-            Err(unreadable) => self.spoil(unreadable).await?,
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self) -> Result<Result<Running, Unreadable>, Failure> {
-        let keys = [kept::OPENED, kept::BOOKS, kept::STATE].map(Bytes::from_static).to_vec();
-        let values = self.host.read_state(keys).await.map_err(Failure::State)?;
-        let mut values = values.into_iter();
-        let mut next = |what: &str| match values.next().flatten() {
-            Some(value) => Ok(value),
-            None => Err(format!("the session's {what} is not there")),
-        };
-        let (opened, books, state) = (next("opening"), next("books"), next("state"));
-        let (books_bytes, state_bytes) = (books.as_ref().map_or(0, Bytes::len), state.as_ref().map_or(0, Bytes::len));
-        let opened = opened.and_then(|opened| kept::from_bytes::<OpenedRecord>("opening", &opened));
-        let books = books.and_then(|books| kept::from_bytes::<BooksRecord>("books", &books));
-        let state = state.and_then(|state| match (String::from_utf8(state.to_vec()), &books) {
-            (Ok(state), Ok(books)) if hash_text(&[&state]) != books.state_hash => {
-                Err("the session's state is not the one that was kept".to_owned())
-            }
-            (Ok(state), _) => Ok(state),
-            (Err(_), _) => Err("the session's state is no text".to_owned()),
-        });
-        Ok(match (opened, books, state) {
-            (Ok(opened), Ok(record), Ok(state)) => {
-                let (sent, waiting) = (record.sent().collect(), record.waiting().collect());
-                let (wakes_ms, opener_told) = (record.wakes_ms, record.opener_told);
-                let course = Course::resume(self.rules.clone(), opened.info.clone(), record.books, state);
-                let running = Running::new(course, opened);
-                Ok(Running { sent, waiting, wakes_ms, opener_told, books_bytes, state_bytes, ..running })
-            }
-            (opened, books, state) => {
-                let whys = [opened.as_ref().err(), books.as_ref().err(), state.as_ref().err()];
-                let why = whys.into_iter().flatten().cloned().collect::<Vec<_>>().join("; ");
-                Err(Unreadable { opened: opened.ok(), books: books.ok(), why })
-            }
-        })
-    }
-
-    /// Fails the session with what can be read of it.
-    async fn spoil(&mut self, unreadable: Unreadable) -> Result<(), Failure> {
-        let Unreadable { opened, books, why } = unreadable;
-        let why = shown(&why, WHY_CHARS_MAX);
-        self.host.event(What::SessionCorrupt { why: why.clone() });
-        let opened = match opened {
-            Some(opened) => opened,
-            None => {
-                let spec = SessionSpec::from_json(self.host.config_json()).map_err(unusable)?;
-                let info = spec.unchecked(self.host.name().as_str(), &self.rules, self.host.lineage());
-                self.opened(info)
-            }
-        };
-        let sent = books.iter().flat_map(BooksRecord::sent).collect();
-        let books = books.map_or_else(|| Books::of(&opened.info), |record| record.books);
-        let mut course = Course::resume(self.rules.clone(), opened.info.clone(), books, "null".to_owned());
-        course.session.fail("corrupt", &why);
-        let waiting = self.host.cell.mind.lock().asks.owed().collect();
-        let opener_told = self.host.cell.parent.is_none();
-        self.running = Some(Running { sent, waiting, opener_told, spoilt: true, ..Running::new(course, opened) });
         self.proceed().await?;
         self.keep()
     }
 
+    async fn bring_to_this_version(&mut self) -> Result<(), Failure> {
+        if self.host.cell.mind.lock().agent.gate() == Gate::Starting {
+            // There is no other version to stay with: one that is not taken over fails with the start, which may send.
+            return Ok(());
+        }
+        let Ok(running) = self.read().await? else { return Ok(()) };
+        self.running = Some(running);
+        if self.adopt().await?.map_err(unusable)? {
+            self.keep()?;
+        }
+        Ok(())
+    }
+
     async fn take_all(&mut self, count: u32) -> Result<(), Failure> {
         self.load().await?;
+        let mut brought = Brought::default();
         for index in 0..count {
             let turn = self.turn()?;
             turn.begin(index)?;
             let (origin, message) = (turn.origin(), turn.current().cloned());
             self.host.begun(origin);
             if let Some(message) = message {
-                self.take(index, &message).await?;
+                self.give_up_if_tired(&message);
+                self.take(&message, &mut brought)?;
             }
+        }
+        self.happen(std::mem::take(&mut brought.inputs));
+        self.proceed().await?;
+        for (ask, why) in brought.stops {
+            self.stop_for_good(&why).await?;
+            self.reply(ask, Ok(&serde_json::Value::Null))?;
+        }
+        for (ask, sender) in brought.views {
+            let view = self.view(sender).await;
+            self.reply(ask, view.as_ref().map_err(String::as_str))?;
         }
         self.keep()
     }
 
-    async fn take(&mut self, index: u32, message: &Message) -> Result<(), Failure> {
+    /// A message that is tried for the last time: what has failed is the host's, and the session does not wait for more.
+    fn give_up_if_tired(&mut self, message: &Message) {
+        let attempts_max = self.host.cell.spec.budget.attempts_max;
+        if message.failed_turns == 0 || message.failed_turns + 1 < attempts_max {
+            return;
+        }
+        let why = self.host.cell.mind.lock().last_failure.clone().unwrap_or_default();
+        if let Some(running) = &mut self.running {
+            running.course.session.fail("host-failure", &shown(&why, WHY_CHARS_MAX));
+            // What it would keep may be what has failed.
+            running.spoilt = true;
+        }
+    }
+
+    /// What is told of a member's end waits for what was accepted before it, in whichever lane; the rest comes in its order.
+    fn happen(&mut self, inputs: Vec<(u64, Input)>) {
+        let oldest_ns = self.host.cell.mind.lock().agent.mailbox().oldest_ns();
+        let Some(running) = &mut self.running else { return };
+        let oldest_ms = oldest_ns.map_or(u64::MAX, |oldest_ns| running.at_ms(oldest_ns));
+        let all = std::mem::take(&mut running.held).into_iter().chain(inputs);
+        let waits = |(at_ms, input): &(u64, Input)| matches!(input, Input::Down { .. }) && *at_ms >= oldest_ms;
+        let (held, mut now): (Vec<_>, Vec<_>) = all.partition(waits);
+        running.held = held;
+        now.sort_by_key(|(at_ms, input)| (*at_ms, matches!(input, Input::Down { .. })));
+        for (at_ms, input) in now {
+            running.course.session.happen(at_ms, input);
+        }
+    }
+
+    fn take(&mut self, message: &Message, brought: &mut Brought) -> Result<(), Failure> {
         let Some(running) = &mut self.running else { return Ok(()) };
         let sender = self.host.name_of(message.sender).map(|name| name.to_string()).unwrap_or_default();
         let mut at_ms = running.at_ms(message.accepted_ns);
@@ -339,7 +280,7 @@ impl SessionGuest {
                 Input::Time
             }
             Class::Down => Input::Down { member: sender, reason: mail::down(&message.body) },
-            Class::Ask { .. } => return self.asked(index, message, sender).await,
+            Class::Ask { .. } => return self.asked(message, sender, at_ms, brought),
             // Who is no member is not heard (D7).
             Class::Tell | Class::Published { .. } if !running.has(&sender) => {
                 self.host.event(What::MessageDropped { reason: "not-a-member" });
@@ -353,47 +294,51 @@ impl SessionGuest {
                 }
             },
         };
-        running.course.session.happen(at_ms, input);
-        self.proceed().await
+        brought.inputs.push((at_ms, input));
+        Ok(())
     }
 
-    async fn asked(&mut self, index: u32, message: &Message, sender: String) -> Result<(), Failure> {
+    /// Nothing is refused as a message: that would take back what else the turn has done for it.
+    fn asked(&mut self, message: &Message, sender: String, at_ms: u64, brought: &mut Brought) -> Result<(), Failure> {
         let may_end = self.may_end(message.sender);
         let is_opener = self.host.cell.parent.is_some_and(|parent| parent.id == message.sender);
         let Some(running) = &mut self.running else { return Ok(()) };
+        let why = || shown(&String::from_utf8_lossy(&message.body), WHY_CHARS_MAX);
         match message.kind.as_str() {
             mail::OUTCOME => {
                 running.opener_told |= is_opener;
                 match running.course.session.record().cloned() {
-                    Some(record) => self.reply(message.id, &kept::record_to_json(&record)),
+                    Some(record) => self.reply(message.id, Ok(&kept::record_to_json(&record))),
+                    None if running.waiting.len() >= WAITING_MAX => {
+                        let why = format!("{WAITING_MAX} wait for the outcome already");
+                        self.refuse(message.id, Refusal::Unavailable(why))
+                    }
                     None => {
                         running.waiting.push(message.id);
                         Ok(())
                     }
                 }
             }
-            mail::VIEW => match self.view().await {
-                Ok(view) => self.reply(message.id, &view),
-                // Whoever looks cannot bring a session down, whatever its protocol makes of the question.
-                Err(why) => Ok(self.turn()?.refuse(index, Refusal::Failed(shown(&why, WHY_CHARS_MAX)))?),
-            },
-            mail::CANCEL | mail::STOP if may_end => {
-                let why = shown(&String::from_utf8_lossy(&message.body), WHY_CHARS_MAX);
-                let at_ms = running.at_ms(message.accepted_ns);
-                running.course.session.happen(at_ms, Input::Cancel(why.clone()));
-                self.proceed().await?;
-                if message.kind.as_str() == mail::STOP {
-                    self.stop_for_good(&why).await?;
-                }
-                self.reply(message.id, &serde_json::Value::Null)
+            mail::VIEW => {
+                brought.views.push((message.id, message.sender));
+                Ok(())
+            }
+            mail::CANCEL if may_end => {
+                brought.inputs.push((at_ms, Input::Cancel(why())));
+                self.reply(message.id, Ok(&serde_json::Value::Null))
+            }
+            mail::STOP if may_end => {
+                brought.inputs.push((at_ms, Input::Cancel(why())));
+                brought.stops.push((message.id, why()));
+                Ok(())
             }
             mail::CANCEL | mail::STOP => {
                 let why = format!("{} has not opened this session", shown(&sender, 128));
-                Ok(self.turn()?.refuse(index, Refusal::Denied(why))?)
+                self.refuse(message.id, Refusal::Denied(why))
             }
             kind => {
                 let why = format!("{kind}: a session answers outcome, view, cancel and stop");
-                Ok(self.turn()?.refuse(index, Refusal::UnknownKind(why))?)
+                self.refuse(message.id, Refusal::UnknownKind(why))
             }
         }
     }
@@ -411,7 +356,9 @@ impl SessionGuest {
         self.proceed().await
     }
 
-    async fn view(&self) -> Result<SessionView, String> {
+    /// What there is to be seen. An agent, which may be a member, sees what the protocol shows, and not how much has
+    /// happened.
+    async fn view(&self, sender: AgentId) -> Result<serde_json::Value, String> {
         let running = self.running.as_ref().ok_or("it is not there")?;
         let (session, opened) = (&running.course.session, &running.opened);
         let view = match session.record() {
@@ -422,28 +369,53 @@ impl SessionGuest {
                 serde_json::from_str(&view.map_err(|misstep| misstep.to_string())?).unwrap_or_default()
             }
         };
-        Ok(opened.view(session.events(), session.record(), view))
+        Ok(match sender {
+            AgentId::OUTSIDE => serde_json::json!(opened.view(session.events(), session.record(), view)),
+            _ => serde_json::json!({
+                "session": opened.info.session,
+                "protocol": opened.protocol,
+                "version": opened.version,
+                "ended": session.record().is_some(),
+                "view": view,
+            }),
+        })
     }
 
-    fn reply(&mut self, ask: MessageId, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let body = kept::to_bytes(value).map_err(unusable)?;
+    fn reply(&mut self, ask: MessageId, value: Result<&serde_json::Value, &str>) -> Result<(), Failure> {
+        let body = match value {
+            Ok(value) => kept::to_bytes(value).map_err(unusable)?,
+            // Whoever looks cannot bring a session down, whatever its protocol makes of the question.
+            Err(why) => return self.refuse(ask, Refusal::Failed(shown(why, WHY_CHARS_MAX))),
+        };
+        let bytes_max = self.host.body_bytes_max();
+        if body.len() > bytes_max as usize {
+            let why = format!("it has {} bytes, and body_bytes_max is {bytes_max}", body.len());
+            return self.refuse(ask, Refusal::Failed(why));
+        }
         self.turn()?.push(Effect::Reply { ask, result: Ok(body) });
         Ok(())
     }
 
-    /// Takes the steps that there are, and does what they order, until there is nothing left to do.
-    async fn proceed(&mut self) -> Result<(), Failure> {
+    fn refuse(&mut self, ask: MessageId, why: Refusal) -> Result<(), Failure> {
+        self.turn()?.push(Effect::Reply { ask, result: Err(AskFailure::Refused(why)) });
+        Ok(())
+    }
+
+    /// Takes the steps that there are, and does what they order, until there is nothing left to do or no room in the turn.
+    pub(super) async fn proceed(&mut self) -> Result<(), Failure> {
         loop {
             let Some(running) = &mut self.running else { return Ok(()) };
-            let ran = running.course.run().await?;
+            // One by one: each brings as much as it likes.
+            let ran = running.course.run(1).await?;
+            let has_stepped = !ran.entries.is_empty();
             for entry in &ran.entries {
                 self.log(entry)?;
             }
-            let mut more = false;
+            let mut has_happened = false;
             for order in ran.orders {
-                more |= self.perform(order).await?;
+                has_happened |= self.perform(order).await?;
             }
-            if !more {
+            if !(has_stepped || has_happened) || self.room.is_used_up() {
                 return Ok(());
             }
         }
@@ -451,6 +423,8 @@ impl SessionGuest {
 
     fn log(&mut self, entry: &LogEntry) -> Result<(), Failure> {
         let value = kept::to_bytes(entry).map_err(unusable)?;
+        self.room.steps = self.room.steps.saturating_sub(1);
+        self.room.log_bytes = self.room.log_bytes.saturating_sub(value.len());
         self.host.event(What::SessionStepped { seq: entry.seq, event: entry.event.word() });
         self.write(kept::log_key(entry.seq), value, 0)
     }
@@ -458,9 +432,16 @@ impl SessionGuest {
     /// Says whether something has happened that the session must be told.
     async fn perform(&mut self, order: Order) -> Result<bool, Failure> {
         match order {
-            Order::Ask { ask, to, schema, body, again } => {
-                let asked = self.ask(ask, &to, &schema, body, again).await?;
+            Order::Ask { ask, to, schema, body } => {
+                let asked = self.ask(ask, &to, &schema, body, None).await?;
                 self.noted(ask, asked.ok())
+            }
+            Order::AskAgain { ask, to, schema, why } => {
+                let asked = match self.question(ask).await? {
+                    Some(body) => self.ask(ask, &to, &schema, body, Some(why)).await?.ok(),
+                    None => None,
+                };
+                self.noted(ask, asked)
             }
             Order::Tell { to, body } => self.tell(&to, mail::TOLD, body, None).await.map(|()| false),
             Order::Notice { ask, to, notice } => {
@@ -471,6 +452,18 @@ impl SessionGuest {
         }
     }
 
+    /// What was asked, as the log has it.
+    async fn question(&mut self, ask: AskId) -> Result<Option<String>, Failure> {
+        let values = self.host.read_state(vec![kept::log_key(ask.seq)]).await.map_err(Failure::State)?;
+        let entry = values.into_iter().next().flatten();
+        let entry = entry.and_then(|value| kept::from_bytes::<LogEntry>("log", &value).ok());
+        let effect = entry.and_then(|entry| entry.effects.into_iter().nth(ask.index as usize));
+        Ok(effect.and_then(|effect| match effect {
+            skep_core::session::Effect::Ask { body, .. } => Some(body),
+            _ => None,
+        }))
+    }
+
     /// An ask is on its way under this id; none: it did not get away.
     fn noted(&mut self, ask: AskId, id: Option<MessageId>) -> Result<bool, Failure> {
         let now_ns = self.host.wall_ns();
@@ -478,7 +471,7 @@ impl SessionGuest {
         match id {
             Some(id) => drop(running.sent.insert(id, ask)),
             None => {
-                let how = skep_core::session::Closed::Undeliverable;
+                let how = Closed::Undeliverable;
                 running.course.session.happen(running.at_ms(now_ns), Input::Unanswered { ask, how });
             }
         }
@@ -490,80 +483,17 @@ impl SessionGuest {
         let Some(record) = running.course.session.record().cloned() else { return Ok(()) };
         let ended = EndedRecord { opened: running.opened.clone(), record };
         for ask in std::mem::take(&mut running.waiting) {
-            self.reply(ask, &kept::record_to_json(&ended.record))?;
+            self.reply(ask, Ok(&kept::record_to_json(&ended.record)))?;
         }
         let outcome = &ended.record.outcome;
         let (kind, code) = (outcome.kind.word(), shown(&outcome.code, 64));
-        self.put(kept::OUTCOME, &ended, 0)?;
+        let value = kept::to_bytes(&ended).map_err(unusable)?;
+        // Whatever its budget of state says: this is the last.
+        self.turn()?.write(Bytes::from_static(kept::OUTCOME), Some(value));
         if !self.host.cell.is_durable() {
             self.host.hive.ended_sessions.keep(self.host.cell.name.clone(), ended);
         }
         self.host.event(What::SessionEnded { kind, code });
-        Ok(())
-    }
-
-    /// Writes what has changed, and sets the timer for what is due next.
-    fn keep(&mut self) -> Result<(), Failure> {
-        self.wake_in_time()?;
-        let Some(running) = self.running.as_mut().filter(|running| !running.spoilt) else {
-            return self.leave_if_over();
-        };
-        let record = BooksRecord {
-            books: running.course.session.books().clone(),
-            state_hash: hash_text(&[&running.course.state]),
-            sent: running.sent.iter().map(|(id, ask)| (id.to_string(), *ask)).collect(),
-            waiting: running.waiting.iter().map(MessageId::to_string).collect(),
-            wakes_ms: running.wakes_ms,
-            opener_told: running.opener_told,
-        };
-        let books = kept::to_bytes(&record).map_err(unusable)?;
-        let state = Bytes::copy_from_slice(running.course.state.as_bytes());
-        let before_books = std::mem::replace(&mut running.books_bytes, books.len());
-        let before_state = std::mem::replace(&mut running.state_bytes, state.len());
-        self.write(Bytes::from_static(kept::BOOKS), books, before_books)?;
-        self.write(Bytes::from_static(kept::STATE), state, before_state)?;
-        self.leave_if_over()
-    }
-
-    fn wake_in_time(&mut self) -> Result<(), Failure> {
-        let now_ns = self.host.wall_ns();
-        let name = Name::new("session").map_err(|bad| unusable(bad.to_string()))?;
-        let Some(running) = &mut self.running else { return Ok(()) };
-        let due_ms = running.due_ms();
-        if due_ms == running.wakes_ms {
-            return Ok(());
-        }
-        running.wakes_ms = due_ms;
-        let now_ms = running.at_ms(now_ns);
-        let effect = match due_ms {
-            Some(due_ms) => {
-                // Late, but never early.
-                let after_ms = u32::try_from(due_ms.saturating_sub(now_ms) + 1).unwrap_or(u32::MAX);
-                Effect::SetTimer { name, after_ms, every: false, body: Bytes::new() }
-            }
-            None => Effect::CancelTimer { name },
-        };
-        self.turn()?.push(effect);
-        Ok(())
-    }
-
-    fn leave_if_over(&mut self) -> Result<(), Failure> {
-        let now_ns = self.host.wall_ns();
-        if self.running.as_ref().is_some_and(|running| running.is_over(running.at_ms(now_ns))) {
-            self.turn()?.push(Effect::Exit(ExitReason::Normal));
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, key: &'static [u8], value: &impl serde::Serialize, before_bytes: usize) -> Result<(), Failure> {
-        let value = kept::to_bytes(value).map_err(unusable)?;
-        self.write(Bytes::from_static(key), value, before_bytes)
-    }
-
-    fn write(&mut self, key: Bytes, value: Bytes, before_bytes: usize) -> Result<(), Failure> {
-        let change = value.len() as i64 - before_bytes as i64;
-        self.host.reserve_state(change).map_err(|text| Failure::Limit { limit: Limit::StateBytes, text })?;
-        self.turn()?.write(key, Some(value));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use skep_core::session::{AskId, Books, EndKind, Info, Outcome, Record};
+use skep_core::session::{AskId, Books, EndKind, Info, Input, Outcome, Record};
 use skep_core::{Bytes, MessageId};
 
 pub use super::course::LogEntry;
@@ -31,8 +31,6 @@ pub(crate) fn log_key(seq: u64) -> Bytes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenedRecord {
     pub(crate) info: Info,
-    /// When its time began: nanoseconds since 1970.
-    pub(crate) opened_ns: u64,
     /// The protocol's name and version.
     pub(crate) protocol: String,
     pub(crate) version: String,
@@ -54,6 +52,8 @@ pub(crate) struct BooksRecord {
     pub(crate) wakes_ms: Option<u64>,
     /// The agent that has opened it has its outcome; no agent has.
     pub(crate) opener_told: bool,
+    /// Ends of members that wait for what was accepted before them.
+    pub(crate) held: Vec<(u64, Input)>,
 }
 
 impl BooksRecord {
@@ -86,7 +86,7 @@ impl OpenedRecord {
             protocol: self.protocol.clone(),
             version: self.version.clone(),
             info: self.info.clone(),
-            opened_ns: self.opened_ns,
+            opened_ns: self.info.opened_ns,
             events,
             record: record.cloned(),
             view,
@@ -105,6 +105,7 @@ pub fn record_to_json(record: &Record) -> Value {
             "invalid": record.invalid,
             "equivocated": record.equivocated,
             "late": record.late,
+            "openedMs": record.opened_ns / 1_000_000,
             "endedMs": record.ended_ms,
             "events": record.events,
         }),
@@ -139,6 +140,7 @@ pub(crate) fn record_from_json(bytes: &Bytes) -> Result<Record, String> {
         invalid: Vec<String>,
         equivocated: Vec<String>,
         late: Vec<String>,
+        opened_ms: u64,
         ended_ms: u64,
         events: u64,
     }
@@ -152,6 +154,7 @@ pub(crate) fn record_from_json(bytes: &Bytes) -> Result<Record, String> {
         invalid: told.invalid,
         equivocated: told.equivocated,
         late: told.late,
+        opened_ns: told.opened_ms.saturating_mul(1_000_000),
         ended_ms: told.ended_ms,
         events: told.events,
     })

@@ -11,6 +11,7 @@ mod guest;
 mod keeping;
 mod kept;
 mod mail;
+mod memory;
 mod operate;
 mod protocol;
 mod rehearsal;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use skep_core::session::Record;
 use skep_core::spec::{AgentSpec, Budget, Durability, Grants, Restart};
-use skep_core::{AgentId, Bytes, Channel, Name};
+use skep_core::{AgentId, Bytes, Channel, Lineage, Name};
 use skep_store::{Space, Store};
 
 use super::course::LogEntry;
 use super::declaration::SessionSpec;
-use super::kept::{self, EndedRecord, SessionView};
+use super::kept::{self, BooksRecord, EndedRecord, OpenedRecord, SessionView};
 use super::mail;
 use super::rules::Rules;
 use crate::error::Error;
@@ -19,7 +20,7 @@ use crate::host::Host;
 use crate::outside::AskOptions;
 
 /// How long a session that runs may take to say how it is.
-const VIEW_TIME_MAX: Duration = Duration::from_secs(5);
+const VIEW_TIME_MAX: Duration = Duration::from_secs(1);
 /// Beside one ask and one monitor for each member.
 const HANDLES_SPARE: u32 = 1_000;
 /// The log is read in pages of this size.
@@ -35,7 +36,9 @@ impl Host {
         let hive = self.hive();
         let session = name;
         let name = Name::new(name).map_err(|bad| Error::Session(bad.to_string()))?;
-        let (plugin, _) = protocol_of(hive, protocol)?;
+        let (plugin, rules) = protocol_of(hive, protocol)?;
+        // Before anything is there that would have to go again.
+        spec.info(session, &rules, Lineage(0)).map_err(Error::Session)?;
         if hive.directory.at_rest(&name).is_some() {
             return Err(Error::AlreadyPresent(name));
         }
@@ -71,6 +74,7 @@ impl Host {
         if let Some(ended) = self.ended_session(session)? {
             return Ok(ended.record);
         }
+        self.running_session(session)?;
         match self.ask(session, mail::OUTCOME, Bytes::from_static(b"null"), options).await {
             Ok(record) => kept::record_from_json(&record).map_err(Error::Session),
             // It may have ended between the two.
@@ -84,8 +88,12 @@ impl Host {
     /// Calls a session off; how it ends is its protocol's decision.
     ///
     /// # Errors
-    /// No such session.
+    /// No such session, or it has ended.
     pub async fn cancel_session(&self, session: &str, why: &str, options: AskOptions) -> Result<(), Error> {
+        if self.ended_session(session)?.is_some() {
+            return Err(Error::SessionEnded(skep_core::name::shown(session, 128)));
+        }
+        self.running_session(session)?;
         let body = Bytes::copy_from_slice(why.as_bytes());
         self.ask(session, mail::CANCEL, body, options).await.map(drop)
     }
@@ -95,11 +103,17 @@ impl Host {
     /// # Errors
     /// No such session.
     pub async fn session(&self, session: &str) -> Result<SessionView, Error> {
+        if let Some(ended) = self.ended_session(session)? {
+            return Ok(ended.view());
+        }
+        self.running_session(session)?;
         let options = AskOptions { timeout: VIEW_TIME_MAX, ..AskOptions::default() };
         match self.ask(session, mail::VIEW, Bytes::from_static(b"null"), options).await {
             Ok(view) => kept::from_bytes("view", &view).map_err(Error::Session),
+            // It may have ended between the two, or be busy.
             Err(error @ (Error::NoAgent { .. } | Error::Ask { .. } | Error::Send { .. })) => {
-                self.ended_session(session)?.map(|ended| ended.view()).ok_or(error)
+                let ended = self.ended_session(session)?.map(|ended| ended.view());
+                ended.or(self.opened_session(session)?).ok_or(error)
             }
             Err(error) => Err(error),
         }
@@ -125,6 +139,9 @@ impl Host {
     /// # Errors
     /// No such session, or the store cannot be read.
     pub fn session_log(&self, session: &str, from_seq: u64, count_max: usize) -> Result<Vec<LogEntry>, Error> {
+        if self.ended_session(session)?.is_none() {
+            self.running_session(session)?;
+        }
         let Some((store, id)) = self.kept(session) else { return Err(no_session(session)) };
         let mut after = from_seq.checked_sub(1).map(kept::log_key);
         let mut entries = Vec::new();
@@ -149,6 +166,24 @@ impl Host {
         let name = Name::new(session).ok()?;
         let id = hive.directory.resolve(&name).or_else(|| hive.directory.at_rest(&name))?;
         Some((hive.store()?, id))
+    }
+
+    /// Whether the agent of this name is a session.
+    fn running_session(&self, session: &str) -> Result<(), Error> {
+        let cell = self.hive().directory.find(session)?;
+        let is_session = cell.component.lock().protocol().is_some();
+        if is_session { Ok(()) } else { Err(no_session(session)) }
+    }
+
+    /// What is on the disk of a session that is too busy to say how it is.
+    fn opened_session(&self, session: &str) -> Result<Option<SessionView>, Error> {
+        let Some((store, id)) = self.kept(session) else { return Ok(None) };
+        let keys = [kept::OPENED, kept::BOOKS].map(Bytes::from_static);
+        let mut values = store.get(Space::State, id, &keys)?.into_iter().flatten();
+        let (Some(opened), Some(books)) = (values.next(), values.next()) else { return Ok(None) };
+        let opened: OpenedRecord = kept::from_bytes("opening", &opened).map_err(Error::Session)?;
+        let books: BooksRecord = kept::from_bytes("books", &books).map_err(Error::Session)?;
+        Ok(Some(opened.view(books.books.events(), None, Value::Null)))
     }
 
     /// A session that has ended.

@@ -190,11 +190,15 @@ pub(crate) async fn rehearse(rules: &Rules, info: Info, cast: &Cast) -> Result<R
     let mut now_ms = 0;
     let mut record = None;
     loop {
-        let ran = course.run().await.map_err(|failure| failure.to_string())?;
+        let ran = course.run(usize::MAX).await.map_err(|failure| failure.to_string())?;
         log.extend(ran.entries);
         for order in ran.orders {
             match order {
-                Order::Ask { ask, to, schema, again, .. } => stage.ask(now_ms, ask, to, schema, again.is_some())?,
+                Order::Ask { ask, to, schema, .. } => stage.ask(now_ms, ask, to, schema)?,
+                Order::AskAgain { ask, to, schema, .. } => {
+                    *stage.not_understood.entry(to.clone()).or_default() += 1;
+                    stage.ask(now_ms, ask, to, schema)?;
+                }
                 Order::Tell { .. } => {}
                 Order::Notice { to, notice, .. } => stage.told.entry(to).or_default().push(notice),
                 Order::End(ended) => record = Some(*ended),
@@ -278,11 +282,8 @@ impl<'a> Stage<'a> {
         Some((at_ms, input))
     }
 
-    fn ask(&mut self, now_ms: u64, ask: AskId, to: String, schema: String, again: bool) -> Result<(), String> {
+    fn ask(&mut self, now_ms: u64, ask: AskId, to: String, schema: String) -> Result<(), String> {
         self.schemas.insert(ask, schema);
-        if again {
-            *self.not_understood.entry(to.clone()).or_default() += 1;
-        }
         let count = self.asked.entry(to.clone()).or_default();
         let turn = std::mem::replace(count, *count + 1);
         let player = self.cast.members.iter().find(|player| player.id == to);

@@ -26,6 +26,12 @@ pub enum Differs {
         /// Of the component.
         digest: String,
     },
+    /// An entry is not what its hash was taken of, or the ones before it are not.
+    #[error("the log up to {seq} is not what its hash was taken of: it was changed")]
+    Changed {
+        /// Its place.
+        seq: u64,
+    },
     /// An entry is not there.
     #[error("the log has no entry {seq}")]
     Gap {
@@ -48,10 +54,15 @@ pub(crate) async fn replay(versions: &[&Rules], info: &Info, log: &[LogEntry]) -
     };
     let Some(first) = log.first() else { return Err(Differs::Unfinished) };
     let mut rules = version(first)?;
+    let mut chain = String::new();
     let mut state = rules.protocol.init(&opened).await.map_err(|misstep| failed(0, misstep))?;
     for (seq, entry) in (0..).zip(log) {
         if entry.seq != seq {
             return Err(Differs::Gap { seq });
+        }
+        chain = hash_text(&[&chain, &entry.said()]);
+        if chain != entry.hash {
+            return Err(Differs::Changed { seq });
         }
         if rules.protocol.digest().to_string() != entry.component {
             let form = rules.protocol.manifest().state_version;
@@ -67,6 +78,11 @@ pub(crate) async fn replay(versions: &[&Rules], info: &Info, log: &[LogEntry]) -
             }
             Err(misstep) => return Err(failed(seq, misstep)),
         };
+        if entry.state_hash.is_empty() {
+            let (manifest, state_bytes) = (rules.protocol.manifest(), step.state.len());
+            let ended = Session::end_by(info, manifest, &envelope, state_bytes, step.effects);
+            return ended.ok_or_else(|| at(seq, "took a step that the log says has failed".to_owned()));
+        }
         if step.effects != entry.effects {
             return Err(at(seq, "wanted something else than the log says".to_owned()));
         }

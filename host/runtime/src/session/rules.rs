@@ -67,9 +67,37 @@ impl Rules {
     }
 }
 
-/// Any JSON in canonical form.
+/// The largest whole number that every reader of JSON holds exactly (RFC 8785 numbers are doubles).
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// Any JSON in canonical form. Whole numbers that it would not hold exactly are refused.
 pub(crate) fn canonical(value: &Value) -> Result<Payload, String> {
+    exact(value, &mut String::new())?;
     serde_json_canonicalizer::to_string(value).map_err(|error| error.to_string())
+}
+
+fn exact(value: &Value, place: &mut String) -> Result<(), String> {
+    let length = place.len();
+    match value {
+        Value::Number(number) => {
+            let size = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            match size.filter(|size| *size > INTEGER_MAX) {
+                Some(_) => Err(shown(&format!("{place}: {number} is larger than {INTEGER_MAX}"), WHY_CHARS_MAX)),
+                None => Ok(()),
+            }
+        }
+        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
+            place.truncate(length);
+            place.push_str(&format!("/{index}"));
+            exact(item, place)
+        }),
+        Value::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+            place.truncate(length);
+            place.push_str(&format!("/{name}"));
+            exact(field, place)
+        }),
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
 }
 
 fn compiled(what: &str, text: &str) -> Result<Validator, String> {

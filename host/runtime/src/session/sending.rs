@@ -22,14 +22,16 @@ impl SessionGuest {
         body: String,
         again: Option<String>,
     ) -> Result<Result<MessageId, SendError>, Failure> {
-        let info = self.running.as_ref().map(|running| (running.opened.opened_ns, running.opened.info.deadline_ms));
-        let (opened_ns, deadline_ms) = info.unwrap_or_default();
+        let info = self.running.as_ref().map(|running| &running.opened.info);
+        let (opened_ns, deadline_ms) = info.map(|info| (info.opened_ns, info.deadline_ms)).unwrap_or_default();
         let ends_ns = opened_ns.saturating_add(deadline_ms.saturating_mul(1_000_000));
         let class = Class::Ask { deadline_ns: ends_ns.saturating_add(ASK_OUTLIVES_NS), blocking: false };
         let mut headers = vec![(mail::ASK.to_owned(), ask.to_string())];
         headers.extend(again.map(|why| (mail::NOT_UNDERSTOOD.to_owned(), why)));
-        let message = self.message(schema, class, body.into(), headers)?;
-        let Some(message) = message else { return Ok(Err(SendError::Limit("hops".to_owned()))) };
+        let message = match self.message(schema, class, body.into(), headers)? {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error)),
+        };
         let id = message.id;
         Ok(self.send(to, message).await?.map(|()| id))
     }
@@ -43,27 +45,33 @@ impl SessionGuest {
         about: Option<AskId>,
     ) -> Result<(), Failure> {
         let headers = about.map(|ask| (mail::ASK.to_owned(), ask.to_string())).into_iter().collect();
-        if let Some(message) = self.message(kind, Class::Tell, body.into(), headers)? {
+        if let Ok(message) = self.message(kind, Class::Tell, body.into(), headers)? {
             drop(self.send(to, message).await?);
         }
         Ok(())
     }
 
-    /// A message of the session; none if it has come too far.
+    /// A message of the session, if it may be one.
     fn message(
         &mut self,
         kind: &str,
         class: Class,
         body: Bytes,
         headers: Vec<(String, String)>,
-    ) -> Result<Option<Box<Message>>, Failure> {
+    ) -> Result<Result<Box<Message>, SendError>, Failure> {
+        let body_bytes_max = self.host.body_bytes_max();
+        if body.len() > body_bytes_max as usize {
+            return Ok(Err(SendError::TooLarge(body_bytes_max)));
+        }
         let (lineage, sender, now_ns) = (self.host.lineage(), self.host.cell.id, self.host.wall_ns());
         let kind = Name::new(kind).map_err(|bad| unusable(bad.to_string()))?;
         let turn = self.turn()?;
         let hops = turn.hops().saturating_add(1);
-        let Some(id) = turn.next_id(lineage).filter(|_| hops <= HOPS_MAX) else { return Ok(None) };
+        let Some(id) = turn.next_id(lineage).filter(|_| hops <= HOPS_MAX) else {
+            return Ok(Err(SendError::Limit("hops".to_owned())));
+        };
         let rare = Rare { headers, content_type: Some("application/json".to_owned()), ..Rare::default() };
-        Ok(Some(Box::new(Message {
+        Ok(Ok(Box::new(Message {
             id,
             sender,
             kind,

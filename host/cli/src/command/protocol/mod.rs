@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Value, json};
-use skep_core::session::Manifest;
+use skep_core::session::{MEMBERS_MAX, Manifest};
 use skep_runtime::{Cast, Protocol, record_to_json};
 
 use super::{Context, input};
@@ -136,7 +136,7 @@ fn describe(context: &Context, which: Which) -> Outcome {
         ("deadline", format!("{} ms unless the session says otherwise", one.default_deadline_ms)),
         (
             "members",
-            format!("{} to {}", one.members_min, one.members_max.map_or("any".to_owned(), |max| max.to_string())),
+            format!("{} to {}", one.members_min, one.members_max.map_or(MEMBERS_MAX, |max| max.min(MEMBERS_MAX))),
         ),
         ("state", format!("{} bytes at most", one.state_bytes_max)),
         ("effects", format!("{} in a step at most", one.effects_per_step_max)),

@@ -23,6 +23,8 @@ enum Fault {
     Reject,
     /// Never decides.
     Idle,
+    /// Sets a timer for now, whatever happens.
+    Hurry,
     /// Never decides, and traps when it is looked at.
     Hide,
 }
@@ -60,6 +62,9 @@ impl Protocol for Rogue {
     }
 
     fn step(session: &Session<Config>, state: &mut State, event: Event, step: &mut Step) -> Result<(), Reject> {
+        if matches!(session.config.fault, Fault::Hurry) {
+            step.set_timer("again", step.at_ms());
+        }
         if !matches!(event, Event::Start) {
             return Ok(());
         }
@@ -73,7 +78,7 @@ impl Protocol for Rogue {
             Fault::Stranger => drop(step.ask("nobody-of-these", "q", &1, None)),
             Fault::Outcome => step.end(EndKind::Decided, "done", &"no number", Vec::new()),
             Fault::Reject => return Err(Reject::Bug("as told".to_owned())),
-            Fault::Idle => {}
+            Fault::Idle | Fault::Hurry => {}
             Fault::Hide => state.text = HIDDEN.to_owned(),
         }
         Ok(())
