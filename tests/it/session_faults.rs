@@ -102,7 +102,7 @@ async fn a_session_over_the_budget_of_its_state_fails_and_begins_nothing_anew() 
         let host = draft
             .puppet_with("d", Durability::Full, json!({}), |spec| {
                 spec.grants.spawn.push("poll".to_owned());
-                spec.budget.state_bytes_max = 6_000;
+                spec.budget.state_bytes_max = 12_000;
             })
             .run()
             .await;
