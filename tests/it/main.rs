@@ -11,6 +11,7 @@
 mod asks;
 mod basics;
 mod bench;
+mod bidders;
 mod budget;
 mod calls;
 mod cluster;

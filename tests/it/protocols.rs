@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use skep_runtime::Rehearsed;
 use skep_tests::guests::component;
 use skep_tests::protocols::{Subject, answers};
 
@@ -54,7 +55,11 @@ async fn the_threshold_vote_keeps_the_common_rules() {
 }
 
 async fn outcome(subject: &Subject, members: Vec<Value>) -> Value {
-    let played = subject.play(members).await;
+    of(&subject.play(members).await)
+}
+
+/// The outcome's body, and when it was recorded.
+fn of(played: &Rehearsed) -> Value {
     let mut body: Value = serde_json::from_str(&played.record.outcome.body).expect("a body");
     body["ended_at_ms"] = json!(played.record.ended_ms);
     body
@@ -72,14 +77,43 @@ async fn a_sealed_bid_is_read_once_more_and_binds() {
     let subject = Subject { config: json!({"rule": "second", "bid_by_ms": 1_000}), ..sealed_bid("second") };
     let bid = |amount: u64, after_ms: u64| json!([answers(json!({ "bid": amount }), after_ms)]);
     let mended = json!([answers(json!({"bid": "lots"}), 1), answers(json!({"bid": 10}), 1)]);
-    says(&outcome(&subject, vec![mended, bid(12, 3)]).await, &json!({"winner": "m1", "payment": 10}));
+    let played = subject.play(vec![mended, bid(12, 3)]).await;
+    says(&of(&played), &json!({"winner": "m1", "payment": 10, "ended_at_ms": 3}));
+    assert_eq!(played.not_understood.get("m0"), Some(&1), "it was asked again");
+    assert_eq!(played.record.invalid, ["m0"]);
+    assert!(played.record.no_answer.is_empty());
     let last = [bid(10, 1), bid(15, 2), bid(12, 4)];
     let down = json!({"members": [
         {"id": "m0", "answers": last[0]}, {"id": "m1", "answers": last[1], "down_at_ms": 3}, {"id": "m2", "answers": last[2]},
     ]});
     let played = subject.play_with(Vec::new(), down).await;
-    let body: Value = serde_json::from_str(&played.record.outcome.body).expect("a body");
-    says(&body, &json!({"status": "sold", "winner": "m1", "payment": 12, "winner_down": true}));
+    says(&of(&played), &json!({"status": "sold", "winner": "m1", "payment": 12, "winner_down": true}));
+}
+
+/// Neither a bid of no member nor one without an amount is a bid, and neither ends the auction for the others.
+#[tokio::test]
+async fn what_is_no_bid_is_refused_and_the_auction_goes_on() {
+    let subject = Subject { config: json!({"rule": "first", "reserve": 0, "bid_by_ms": 1_000}), ..sealed_bid("first") };
+    let no_sale = |at_ms: u64| json!({"status": "no-sale", "winner": null, "payment": null, "ended_at_ms": at_ms});
+    let stranger = json!({"strangers": [{"id": "non_existent_agent", "at_ms": 1, "body": {"bid": 10}}]});
+    let passes = json!([answers(json!({"pass": true}), 2)]);
+    let played = subject.play_with(vec![passes], stranger.clone()).await;
+    says(&of(&played), &no_sale(2));
+    assert_eq!(played.record.events, 2, "the start and the pass");
+    let bids = json!([answers(json!({"bid": 3}), 2)]);
+    let played = subject.play_with(vec![bids], stranger).await;
+    says(&of(&played), &json!({"winner": "m0", "payment": 3}));
+
+    let without = || json!([answers(json!({"value": 0.8}), 1), answers(json!({"value": 0.8}), 1)]);
+    let played = subject.play(vec![without()]).await;
+    says(&of(&played), &no_sale(2));
+    assert_eq!(played.not_understood.get("m0"), Some(&1), "once more, and not again");
+    assert_eq!(played.record.invalid, ["m0"]);
+    assert_eq!(played.record.no_answer, ["m0"]);
+    let bids = json!([answers(json!({"bid": 3}), 5)]);
+    let played = subject.play(vec![without(), bids]).await;
+    says(&of(&played), &json!({"winner": "m1", "payment": 3, "ended_at_ms": 5}));
+    assert_eq!(played.record.invalid, ["m0"]);
 }
 
 /// A vote ends when nothing can change its result any more: by votes, or by the end of a voter.
@@ -98,4 +132,22 @@ async fn a_vote_ends_when_its_result_stands() {
     let crash = vec![vote("yes", 1), vote("yes", 2), json!([{"crash": {"after_ms": 3}}])];
     let expected = json!({"decision": null, "status": "not-unanimous", "missing": 1, "ended_at_ms": 3});
     says(&outcome(&unanimity, crash).await, &expected);
+}
+
+/// A vote stands when its voter ends later, unless the config says that it is dropped.
+#[tokio::test]
+async fn a_vote_is_dropped_with_its_voter_only_if_the_config_says_so() {
+    let vote = |word: &str, after_ms: u64| json!([answers(json!({ "vote": word }), after_ms)]);
+    for (drops, expected) in [
+        (false, json!({"decision": "yes", "missing": 0, "ended_at_ms": 3})),
+        (true, json!({"decision": null, "status": "no-majority", "missing": 1, "ended_at_ms": 4})),
+    ] {
+        let config = json!({"rule": ">1/2", "vote_by_ms": 1_000, "drop_on_crash": drops});
+        let subject = Subject { config, ..threshold("plurality") };
+        let members = json!({"members": [
+            {"id": "m0", "answers": vote("yes", 1), "down_at_ms": 2}, {"id": "m1", "answers": vote("yes", 3)},
+            {"id": "m2", "answers": vote("no", 4)},
+        ]});
+        says(&of(&subject.play_with(Vec::new(), members).await), &expected);
+    }
 }

@@ -45,6 +45,8 @@ struct Written {
     vote_by_ms: u64,
     #[serde(default)]
     tie: Tie,
+    #[serde(default)]
+    drop_on_crash: bool,
 }
 
 fn yes_and_no() -> Vec<String> {
@@ -55,7 +57,7 @@ impl TryFrom<Written> for Config {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { question, options, rule, quota, base, quorum, vote_by_ms, tie } = written;
+        let Written { question, options, rule, quota, base, quorum, vote_by_ms, tie, drop_on_crash } = written;
         check(&options)?;
         let need = need(rule.as_deref(), quota)?;
         let base = match need {
@@ -65,7 +67,7 @@ impl TryFrom<Written> for Config {
         };
         let share = quorum.as_deref().map(|text| Share::read(text, false)).transpose();
         let share = share.map_err(|error| format!("the quorum: {error}"))?;
-        let rule_read = Rule { need, base: base.unwrap_or_default(), quorum: share, tie };
+        let rule_read = Rule { need, base: base.unwrap_or_default(), quorum: share, tie, drop_on_crash };
         Ok(Self { terms: Terms { question, options, rule, quota, base, quorum }, vote_by_ms, rule: rule_read })
     }
 }

@@ -57,6 +57,7 @@ enum Seat {
     Open,
     /// It voted for what is no option, and was asked again.
     Again(AskId),
+    /// It ended without an answer, or its answer was dropped.
     Closed(u64),
     Abstain(u64),
     /// The option's place.
@@ -111,10 +112,7 @@ impl Protocol for Threshold {
             Event::Start if !state.is_settled(session) => ask_all(session, step),
             Event::Message(message) => state.hear(session, &message, step),
             Event::AskClosed((ask, _)) => state.close(|place, seat| seat.waits_for(place, ask), step.seq()),
-            Event::MemberDown((member, _)) => {
-                let down = session.place(&member);
-                state.close(|place, _| Some(place) == down, step.seq());
-            }
+            Event::MemberDown((member, _)) => state.fall(session, &member, step.seq()),
             Event::TimerFired(timer) if timer == VOTE_BY => state.close(|_, _| true, step.seq()),
             Event::Deadline => state.close(|_, _| true, step.seq()),
             Event::Cancel(_) => {
@@ -228,6 +226,15 @@ impl State {
             if seat.is_open() && which(place, *seat) {
                 *seat = Seat::Closed(seq);
             }
+        }
+    }
+
+    /// A vote stands, unless the config says otherwise.
+    fn fall(&mut self, session: &Session<Config>, member: &str, seq: u64) {
+        let seat = session.place(member).and_then(|place| self.seats.get_mut(place));
+        let drops = |seat: &Seat| session.config.rule.drop_on_crash && !matches!(seat, Seat::Closed(_));
+        if let Some(seat) = seat.filter(|seat| seat.is_open() || drops(seat)) {
+            *seat = Seat::Closed(seq);
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Rule {
     /// Of the electorate.
     pub(crate) quorum: Option<Share>,
     pub(crate) tie: Tie,
+    /// Whether who has answered may yet be missing.
+    pub(crate) drop_on_crash: bool,
 }
 
 /// Sums of weights.
@@ -109,12 +111,17 @@ impl Rule {
         equal.get(drawn).map_or(Verdict::Undecided, |option| Verdict::Decided { option: *option, tie_broken })
     }
 
-    /// Whether the verdict is the same whatever those do who may still answer: vote, abstain or stay silent. Each can be
-    /// bounded by what is worst for it, and the worst can happen, so this is exact.
+    /// Whether the verdict is the same whatever those do who may still answer: vote, abstain or stay silent; and, with
+    /// `drop_on_crash`, whoever of the others goes down before they do. Each can be bounded by what is worst for it, and
+    /// the worst can happen, so this is exact.
     pub(crate) fn is_settled(&self, tally: &Tally) -> bool {
         let open = tally.open;
         if open == 0 || !self.has_quorum(tally, tally.answered() + open) {
             return true;
+        }
+        if self.drop_on_crash {
+            // If all go down nothing is decided, and no quorum is reached. So that alone can stand already.
+            return self.quorum.is_none() && tally.scores.iter().all(|score| !self.wins_alone(score + open, tally));
         }
         if !self.has_quorum(tally, tally.answered()) {
             return false;
@@ -131,6 +138,12 @@ impl Rule {
             Verdict::Decided { tie_broken: true, .. } => false,
             Verdict::Undecided | Verdict::NoQuorum => tally.scores.iter().all(|score| with_all(score).is_none()),
         }
+    }
+
+    /// Whether so much weight is enough for an option when nobody else has answered: it cannot have it better.
+    fn wins_alone(&self, score: u64, tally: &Tally) -> bool {
+        let missing = tally.electorate().saturating_sub(score);
+        self.reaches(score, &Tally { scores: vec![score], missing, ..Tally::default() }, 0)
     }
 
     /// How much the base may grow without a vote for one option.

@@ -4,7 +4,7 @@ mod every;
 
 use skep_protocol::serde_json::{Value, json};
 use skep_protocol::testing::{Trial, asked};
-use skep_protocol::{AskId, Closed, Effect, EndKind, Event, Inbound, Reject};
+use skep_protocol::{AskId, Closed, DownReason, Effect, EndKind, Event, Inbound, Reject};
 
 use super::Threshold;
 
@@ -92,6 +92,51 @@ fn nothing_of_a_vote_is_seen_before_the_end() {
     trial_other.answer(1, "m0", &json!({"abstain": true}));
     assert_eq!(trial_one.view(), json!({"phase": "voting", "answered": 1, "members": 3}));
     assert_eq!(trial_one.view(), trial_other.view());
+}
+
+#[test]
+fn an_answer_goes_with_its_member_only_if_the_config_says_so() {
+    for (drop_on_crash, scores, abstained) in
+        [(false, json!({"yes": 2, "no": 1}), 1), (true, json!({"yes": 0, "no": 1}), 0)]
+    {
+        let config = json!({"rule": "plurality", "vote_by_ms": 1000, "drop_on_crash": drop_on_crash});
+        let mut trial = trial(&config, 5);
+        trial.answer(1, "m0", &json!({"vote": "yes"}));
+        trial.answer(1, "m1", &json!({"vote": "yes"}));
+        trial.answer(1, "m2", &json!({"abstain": true}));
+        for (place, reason) in [(0, DownReason::Crashed), (1, DownReason::Left), (2, DownReason::Unreachable)] {
+            trial.event(2, Event::MemberDown((format!("m{place}"), reason)));
+        }
+        trial.answer(3, "m3", &json!({"vote": "no"}));
+        trial.fire(1000, "vote-by");
+        let body = &trial.ended().unwrap().body;
+        assert_eq!((&body["scores"], &body["abstained"]), (&scores, &json!(abstained)));
+        assert_eq!(body["missing"], if drop_on_crash { 4 } else { 1 });
+    }
+}
+
+/// Three of five are a majority, which a vote that is dropped undoes as long as others may still vote.
+#[test]
+fn where_answers_may_be_dropped_a_majority_waits_for_the_others() {
+    let config = json!({"rule": ">1/2", "vote_by_ms": 1000, "drop_on_crash": true});
+    let three_of_five = || {
+        let mut trial = trial(&config, 5);
+        (0..3).for_each(|place| trial.answer(1, &format!("m{place}"), &json!({"vote": "yes"})));
+        assert_eq!(trial.ended(), None);
+        trial
+    };
+    let mut trial_one = three_of_five();
+    trial_one.close(2, "m3", Closed::Refused);
+    trial_one.answer(3, "m4", &json!({"abstain": true}));
+    assert_eq!(trial_one.ended().unwrap().body["decision"], "yes");
+    // Nothing can be decided any more: that stands at once, whoever goes down.
+    let mut trial_other = three_of_five();
+    trial_other.crash(2, "m0");
+    trial_other.answer(3, "m3", &json!({"vote": "no"}));
+    let ended = trial_other.ended();
+    assert_eq!(ended, None, "m4 can still make it three");
+    trial_other.crash(4, "m1");
+    assert_eq!(trial_other.ended().map(|ended| (ended.code.as_str(), ended.at_ms)), Some(("no-majority", 4)));
 }
 
 #[test]

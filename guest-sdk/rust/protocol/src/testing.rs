@@ -8,7 +8,7 @@ mod schema;
 
 pub use cases::cases;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,6 +42,8 @@ pub struct Trial<P> {
     state: Vec<u8>,
     seq: u64,
     open: BTreeMap<(u64, u32), Ask>,
+    /// The asks that were answered with what is no answer.
+    again: BTreeSet<(u64, u32)>,
     effects: Vec<Effect>,
     ended: Option<Ended>,
     protocol: std::marker::PhantomData<P>,
@@ -78,6 +80,7 @@ impl<P: Protocol> Trial<P> {
             state,
             seq: 0,
             open: BTreeMap::new(),
+            again: BTreeSet::new(),
             effects: Vec::new(),
             ended: None,
             protocol: std::marker::PhantomData,
@@ -128,18 +131,42 @@ impl<P: Protocol> Trial<P> {
         self.event(0, Event::Start);
     }
 
-    /// A member answers its open ask, or is too late because the session has ended. The answer has to fit: what does not
-    /// is dealt with by the host.
+    /// A member answers its open ask, or is too late because the session has ended. The answer has to fit.
     pub fn answer(&mut self, at_ms: u64, from: &str, body: &Value) {
         let Some((id, ask)) = self.expected(from) else { return };
-        let schemas = &self.manifest.ask_schemas;
-        let schema = schemas.iter().find(|(name, _)| *name == ask.schema).map(|(_, schema)| schema);
-        let schema = schema.unwrap_or_else(|| panic!("the manifest has no schema {:?}", ask.schema));
-        fits(body, schema, "the answer");
+        fits(body, self.schema_of(&ask), "the answer");
         self.open.remove(&(id.seq, id.index));
+        self.say(at_ms, from, id, body);
+    }
+
+    /// A member answers its open ask with what must not fit. The protocol does not hear of it: the host asks once more, and
+    /// a second time closes the ask.
+    pub fn answer_wrongly(&mut self, at_ms: u64, from: &str, body: &Value) {
+        let Some((id, ask)) = self.expected(from) else { return };
+        assert!(!wrong(body, self.schema_of(&ask)).is_empty(), "{body} is an answer after all");
+        if !self.again.insert((id.seq, id.index)) {
+            self.close(at_ms, from, Closed::Expired);
+        }
+    }
+
+    /// Who is no member answers the first open ask. A host keeps that from a protocol, to which it has to be nothing anyway.
+    pub fn intrude(&mut self, at_ms: u64, from: &str, body: &Value) {
+        assert!(self.info.members.iter().all(|member| member.id != from), "{from} is a member");
+        let Some((id, _)) = self.open().first().copied() else { panic!("no ask is open") };
+        let (state, effects) = (self.state.clone(), self.effects.len());
+        self.say(at_ms, from, id, body);
+        assert!(self.state == state && self.effects.len() == effects, "{from} was heard, who is no member");
+    }
+
+    fn say(&mut self, at_ms: u64, from: &str, id: AskId, body: &Value) {
         let msg_id = format!("m{}", self.seq);
         let inbound = Inbound { sender: from.to_owned(), msg_id, in_reply_to: Some(id), body: json::canonical(body) };
         self.event(at_ms, Event::Message(inbound));
+    }
+
+    fn schema_of(&self, ask: &Ask) -> &str {
+        let schema = self.manifest.ask_schemas.iter().find(|(name, _)| *name == ask.schema).map(|(_, schema)| schema);
+        schema.unwrap_or_else(|| panic!("the manifest has no schema {:?}", ask.schema))
     }
 
     /// The open ask of a member ends without an answer, unless the session has ended.
@@ -212,7 +239,11 @@ pub fn asked<T: DeserializeOwned>(ask: &Ask) -> Result<T, serde_json::Error> {
 
 /// Panics with what is wrong if a value does not fit a schema.
 pub fn fits(value: &Value, schema: &str, what: &str) {
-    let schema = serde_json::from_str(schema).unwrap_or_else(|error| panic!("the schema of {what}: {error}"));
-    let wrong = schema::wrong(value, &schema);
+    let wrong = wrong(value, schema);
     assert!(wrong.is_empty(), "{what} does not fit its schema: {wrong:?} in {value}");
+}
+
+fn wrong(value: &Value, schema: &str) -> Vec<String> {
+    let schema = serde_json::from_str(schema).unwrap_or_else(|error| panic!("a schema that is no JSON: {error}"));
+    schema::wrong(value, &schema)
 }

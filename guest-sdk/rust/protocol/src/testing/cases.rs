@@ -24,6 +24,10 @@ struct Case {
 enum Happening {
     /// When, who, what.
     Answer(u64, String, Value),
+    /// The same, of what has to be refused.
+    Wrong(u64, String, Value),
+    /// The same, of who is no member.
+    Stranger(u64, String, Value),
     /// When an ask ends without an answer, and whose.
     Expire(u64, String),
     /// When, who.
@@ -49,8 +53,9 @@ struct Expectation {
 ///  "events": [{"answer": [3, "a", {"bid": 40}]}], "expect": {"code": "sold", "at_ms": 3, "body": {"winner": "a"}}}
 /// ```
 ///
-/// Beside `answer` (when, who, what) there are `crash` and `expire` (when, who) and `fire` (when, which timer). The body
-/// that is expected may leave fields out, and so may the expectation its `evidence`.
+/// Beside `answer` (when, who, what) there are `wrong`, an answer that the ask's schema has to refuse, `stranger`, one of who
+/// is no member, `crash` and `expire` (when, who) and `fire` (when, which timer). The body that is expected may leave fields
+/// out, and so may the expectation its `evidence`.
 pub fn cases<P: Protocol>(json: &str) {
     let cases: Vec<Case> = serde_json::from_str(json).unwrap_or_else(|error| panic!("the cases: {error}"));
     assert!(!cases.is_empty(), "there is no case");
@@ -68,6 +73,8 @@ fn run<P: Protocol>(case: &Case) {
     for happening in &case.events {
         match happening {
             Happening::Answer(at_ms, from, body) => trial.answer(*at_ms, from, body),
+            Happening::Wrong(at_ms, from, body) => trial.answer_wrongly(*at_ms, from, body),
+            Happening::Stranger(at_ms, from, body) => trial.intrude(*at_ms, from, body),
             Happening::Expire(at_ms, member) => trial.close(*at_ms, member, Closed::Expired),
             Happening::Crash(at_ms, member) => trial.crash(*at_ms, member),
             Happening::Fire(at_ms, timer) => trial.fire(*at_ms, timer),
