@@ -117,6 +117,20 @@ async fn an_owed_reply_and_an_open_ask_outlive_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_of_an_agent_that_has_forgotten_it_with_its_host_ends_at_the_start() {
+    // `a` stops first, so the end of `b` finds nobody to tell.
+    let draft = Draft::new().puppet("b", Durability::None, json!({"hold": [{"do": "later"}]}));
+    let host = draft.puppet("a", Durability::Full, json!({})).run().await;
+    let ops = json!([{"do": "ask", "to": "b", "kind": "hold", "body": 1, "ms": 600_000}]);
+    kit::expect(&host, noted("b", "hold 1 from a"), told(&host, "a", ops)).await;
+    let host = host.again().await;
+    let answered = async { while came(&host, "a").await.is_empty() {} };
+    kit::within("an answer", answered).await;
+    assert_eq!(came(&host, "a").await, ["answer failed: the receiver has ended: killed"]);
+    assert_eq!(host.inspect("a").expect("an agent").asks_open, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ask_whose_deadline_passes_while_the_host_is_down_ends_at_the_start() {
     let (dir, clock) = (tempfile::tempdir().expect("a directory"), SetClock::default());
     // `a` stops first, so the end of `b` finds nobody to tell.

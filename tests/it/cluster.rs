@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use skep_core::spec::Durability;
 use skep_runtime::{Host, NodeState};
+use skep_tests::guests::variant;
 use skep_tests::hives::{Draft, Nest};
 use skep_tests::kit::{Watch, event};
 use skep_tests::nats::NatsServer;
@@ -151,6 +152,26 @@ async fn while_the_server_is_away_local_work_goes_on_and_the_rest_catches_up() {
     until_confirmed(&a, "two").await;
     let expected: Vec<String> = (0..50).map(|n| format!("n {n} from a")).collect();
     assert_eq!(came(&b, "b").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_start_of_an_upgraded_agent_sends_keeps_its_place() {
+    let on_a = json!({"start:upgraded": [send("b", "n", 1)]});
+    let Pair { a, b, mut nats } = pair(Durability::Full, on_a, json!({})).await;
+    let mut watch = Watch::on(&a);
+    nats.kill().await;
+    watch.expect(&event("bus.lost")).await;
+    assert_eq!(told(&a, "a", json!([send("b", "n", 0)])).await, ["ok"]);
+    let dir = tempfile::tempdir().expect("a folder");
+    a.swap("puppet", &variant("puppet", dir.path(), 1)).await.expect("a swap");
+    assert_eq!(told(&a, "a", json!([send("b", "n", 2)])).await, ["ok"]);
+    drop(watch);
+    let a = a.again().await;
+    let mut watch = Watch::on(&b);
+    nats.start_again().await;
+    watch.expect(&noted("b", "n 2 from a")).await;
+    until_confirmed(&a, "two").await;
+    assert_eq!(came(&b, "b").await, ["n 0 from a", "n 1 from a", "n 2 from a"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

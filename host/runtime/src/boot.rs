@@ -219,10 +219,11 @@ pub(crate) fn load_all(hive: &Arc<Hive>) -> Result<(), Error> {
 
 /// Asks of agents that have lost them: of no durability, they have begun anew, or are not there any more.
 fn end_lost_asks(hive: &Arc<Hive>) {
+    let now_ns = hive.clock.wall_ns();
     let is_lost = |to| !hive.directory.remotes.has(to) && hive.cell(to).is_none_or(|callee| !callee.is_durable());
     for cell in hive.directory.all().iter().filter(|cell| cell.is_durable()) {
         let open: Vec<_> = cell.mind.lock().asks.open().collect();
-        for (ask, _) in open.into_iter().filter(|(_, open)| is_lost(open.to)) {
+        for (ask, _) in open.into_iter().filter(|(_, open)| open.deadline_ns > now_ns && is_lost(open.to)) {
             crate::answer::fail_ask(hive, cell, ask, AskFailure::Down(ExitReason::Killed));
         }
     }

@@ -217,7 +217,7 @@ impl Taking<'_> {
             if is_answer {
                 hive.emit(&Scene::default(), What::MessageDropped { reason: "late-reply" });
             } else {
-                self.group.lost(hive.directory.absent(name), message, DeadReason::Absent);
+                self.group.lost(hive, hive.directory.absent(name), place, message, DeadReason::Absent);
             }
             return Ok(());
         };
@@ -228,8 +228,8 @@ impl Taking<'_> {
         let weight_bytes = message.weight_bytes();
         match self.reserve(&cell, message.channel, weight_bytes).await? {
             Ok(()) => self.group.arrive(hive, cell.id, place, message, weight_bytes),
-            Err(SendError::Full) => self.group.lost(cell.id, message, DeadReason::Full),
-            Err(_) => self.group.lost(cell.id, message, DeadReason::Absent),
+            Err(SendError::Full) => self.group.lost(hive, cell.id, place, message, DeadReason::Full),
+            Err(_) => self.group.lost(hive, cell.id, place, message, DeadReason::Absent),
         }
         Ok(())
     }
@@ -312,7 +312,14 @@ impl Group {
         self.arrivals.push(Arrival::Message { to, message: Box::new(message), weight_bytes });
     }
 
-    fn lost(&mut self, to: AgentId, message: Message, reason: DeadReason) {
+    /// Its mark must not stand without it: until it is a dead letter it is a message for nobody, which comes to be one at the
+    /// next start.
+    fn lost(&mut self, hive: &Hive, to: AgentId, place: Place, mut message: Message, reason: DeadReason) {
+        if let Some(committer) = hive.committer.as_ref().filter(|_| place.sub == 0) {
+            let row = committer.next_row();
+            message.row = Some(row);
+            self.writes.push(Write::PutMessage { row, to: AgentId::OUTSIDE, message: message.clone() });
+        }
         self.arrivals.push(Arrival::Lost { to, message: Box::new(message), reason });
     }
 
