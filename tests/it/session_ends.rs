@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skep_core::session::{EndKind, Record};
 use skep_core::spec::Durability;
 use skep_runtime::{AskOptions, Differs, Host, Protocol, SessionSpec};
-use skep_tests::guests::component;
+use skep_tests::guests::{component, variant};
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
 use skep_tests::puppet::{came, told};
@@ -70,6 +70,22 @@ async fn a_session_goes_on_with_the_next_version_of_its_protocol() {
     assert_eq!(first.replay(&[&second], &view.info, &log).await.expect("the same"), record.outcome);
     let alone = first.replay(&[], &view.info, &log).await;
     assert!(matches!(alone, Err(Differs::Version { seq: 2, .. })), "{alone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_file_of_the_same_form_needs_no_migration() {
+    let host = pair(ready(), slow()).run().await;
+    opened(&host).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let patched = variant(POLL, dir.path(), 1);
+    host.swap(POLL, &patched).await.expect("a swap");
+    answer(&host, "b").await;
+    let record = outcome(&host, "s").await;
+    assert_eq!(heard(&record), ["a said 1 to 0.1.0", "b said 2 to 0.1.0"]);
+    let (view, log) = (host.session("s").await.expect("a view"), host.session_log("s", 0, 100).expect("a log"));
+    assert_ne!(log[1].component, log[2].component);
+    let [first, second] = [&component(POLL), &patched].map(|file| Protocol::open(file, None).expect("a protocol"));
+    assert_eq!(first.replay(&[&second], &view.info, &log).await.expect("the same"), record.outcome);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -186,3 +186,33 @@ async fn an_agent_is_no_session_and_a_session_ends_once() {
     outcome(&host, "s").await;
     assert_eq!(host.cancel_session("s", "no", options()).await.expect_err("it is over").code(), "E_SESSION_ENDED");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_session_that_is_kept_is_nobody_elses() {
+    let draft = Draft::new().plugin("poll").puppet("a", Durability::Full, answers());
+    let host = draft
+        .puppet_with("d", Durability::Full, json!({}), |spec| spec.grants.spawn.push("poll".to_owned()))
+        .run()
+        .await;
+    let mut watch = Watch::on(&host);
+    host.open_session("s", "poll", &spec(&["a"])).await.expect("a session");
+    watch.gone("s").await;
+    let record = outcome(&host, "s").await;
+    let config = serde_json::to_string(&spec(&["nobody"])).expect("JSON");
+    let open = json!({"do": "spawn", "name": "s", "plugin": "poll", "config": config, "durability": "full"});
+    let refused = told(&host, "d", json!([open])).await;
+    assert!(refused[0].to_string().contains("full"), "{refused:?}");
+    assert_eq!(outcome(&host, "s").await, record);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_started_again_after_a_failure_only() {
+    let name = |text: &str| skep_tests::hives::name(text);
+    let host = Draft::new().plugin("poll").run().await;
+    let session = skep_core::spec::AgentSpec {
+        config_json: serde_json::to_string(&spec(&[])).expect("JSON"),
+        ..skep_core::spec::AgentSpec::new(name("s"), name("poll"))
+    };
+    let refused = host.spawn(None, session).await.expect_err("a permanent session").to_string();
+    assert!(refused.contains("transient"), "{refused}");
+}

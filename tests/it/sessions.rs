@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skep_core::session::{EndKind, Record};
 use skep_core::spec::Durability;
-use skep_runtime::{AskOptions, Host, Protocol, SessionSpec};
+use skep_runtime::{AskOptions, Differs, Host, LogEntry, Protocol, SessionSpec};
 use skep_tests::guests::component;
 use skep_tests::hives::Draft;
 use skep_tests::kit::{self, Watch, event};
@@ -75,10 +75,18 @@ async fn a_log_that_is_played_again_elsewhere_gives_the_same_outcome() {
     // A machine of its own: another engine, nothing cached.
     let elsewhere = Protocol::open(&component(AUCTION), None).expect("a protocol");
     assert_eq!(elsewhere.replay(&[], &view.info, &log).await.expect("the same"), record.outcome);
-    let mut changed = log.clone();
-    changed[1].at_ms += 1;
-    changed.swap(1, 2);
-    assert!(elsewhere.replay(&[], &view.info, &changed).await.is_err());
+    let changes: [fn(&mut LogEntry); 3] =
+        [|entry| entry.at_ms += 1, |entry| entry.fuel += 1, |entry| entry.hash.make_ascii_uppercase()];
+    for change in changes {
+        let mut changed = log.clone();
+        change(&mut changed[1]);
+        let differs = elsewhere.replay(&[], &view.info, &changed).await;
+        assert!(matches!(differs, Err(Differs::Changed { seq: 1 })), "{differs:?}");
+    }
+    let mut swapped = log.clone();
+    swapped.swap(1, 2);
+    let differs = elsewhere.replay(&[], &view.info, &swapped).await;
+    assert!(matches!(differs, Err(Differs::Gap { seq: 1 })), "{differs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -127,6 +127,9 @@ fn plant_declared(hive: &Arc<Hive>, supervisor: &SupervisorSpec, kept: &mut Hash
         match child {
             ChildSpec::Supervisor(below) => plant_declared(hive, below, kept)?,
             ChildSpec::Agent(spec) => {
+                if let Some(why) = crate::session::unsuited(hive, spec) {
+                    return Err(Error::Spec(vec![why]));
+                }
                 let before = kept.remove(&spec.name);
                 plant_one(hive, (**spec).clone(), supervisor.name.clone(), before.as_ref(), true)?;
             }

@@ -155,6 +155,10 @@ impl Directory {
         Some(rested)
     }
 
+    pub(crate) fn is_session_at_rest(&self, name: &Name) -> bool {
+        self.rested.lock().get(name).is_some_and(|rested| rested.is_session)
+    }
+
     /// The first that was opened, if more sessions are at rest than this.
     pub(crate) fn session_over(&self, count_max: usize) -> Option<Name> {
         let sessions = self.sessions.lock();

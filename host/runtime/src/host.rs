@@ -184,6 +184,9 @@ impl Host {
         if !hive.plugins.read().contains_key(&spec.plugin) {
             return Err(Error::NoPlugin(spec.plugin.to_string()));
         }
+        if let Some(why) = crate::session::unsuited(hive, &spec) {
+            return Err(Error::Spec(vec![why]));
+        }
         if spec.durability > skep_core::spec::Durability::None && hive.committer.is_none() {
             return Err(refused("durability needs a data directory".to_owned()));
         }
@@ -257,10 +260,9 @@ impl Host {
             Err(error) => {
                 // One that has ended before is at rest: only its state can still go.
                 let Some(name) = skep_core::Name::new(agent).ok().filter(|_| purge) else { return Err(error) };
-                match hive.ended_sessions.remove(&name) {
-                    true => Ok(()),
-                    false => self.purge_rested(&name).await?.ok_or(error),
-                }
+                let was_in_memory = hive.ended_sessions.remove(&name);
+                let was_at_rest = self.purge_rested(&name).await?.is_some();
+                if was_in_memory || was_at_rest { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -278,6 +280,7 @@ impl Host {
         if self.purge_rested(&cell.name).await?.is_none() {
             self.hive().commit_now(crate::spawn::purge_writes(cell.id)).await?;
         }
+        self.hive().ended_sessions.remove(&cell.name);
         let mut mind = cell.mind.lock();
         mind.started = false;
         mind.ran = None;

@@ -537,13 +537,11 @@ pub(crate) fn stop_child(hive: &Arc<Hive>, agent: AgentId, reason: ExitReason) {
     let Some(cell) = hive.cell(agent) else { return };
     cell.mind.lock().stop_with = Some(reason);
     if cell.component.lock().protocol().is_none() {
-        // A child that is not in the tree any more is stopped already.
-        let _ = hive.terminate(cell.name.as_str());
-        return;
+        return hive.terminate_agent(&cell);
     }
     let hive = hive.clone();
     hive.scheduler.handle().clone().spawn(async move {
         crate::session::stop(&hive, &cell, "who has opened it has stopped it").await;
-        let _ = hive.terminate(cell.name.as_str());
+        hive.terminate_agent(&cell);
     });
 }

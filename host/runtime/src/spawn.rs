@@ -101,8 +101,12 @@ pub(crate) fn reserve(
     if hive.directory.resolve(&request.name).is_some() {
         return Err(SendError::Full);
     }
+    let is_session = hive.plugins.read().get(&plugin).is_some_and(|entry| entry.component.protocol().is_some());
+    if hive.directory.is_session_at_rest(&request.name) {
+        return Err(SendError::Full);
+    }
     let identity = identity(hive, &request.name, request.durability);
-    let spec = AgentSpec {
+    let mut spec = AgentSpec {
         config_json: request.config_json.clone(),
         durability: request.durability,
         restart: request.restart,
@@ -111,6 +115,9 @@ pub(crate) fn reserve(
         shutdown: parent.spec.shutdown,
         ..AgentSpec::new(request.name.clone(), plugin.clone())
     };
+    if is_session {
+        crate::session::suit(&mut spec);
+    }
     let origin = Origin {
         id: identity.id,
         lineage: identity.lineage,
@@ -260,10 +267,15 @@ pub(crate) fn owner_ended(hive: &Arc<Hive>, cell: &Arc<Cell>, reason: &ExitReaso
     let hive = hive.clone();
     // Not from here: the end may be told while the tree is locked.
     hive.scheduler.handle().clone().spawn(async move {
-        for child in owned {
-            crate::session::stop(&hive, &child, "who has opened it has ended").await;
-            // One that is not in the tree any more is stopped already.
-            let _ = hive.terminate(child.name.as_str());
+        let (sessions, others): (Vec<_>, Vec<_>) =
+            owned.into_iter().partition(|child| child.component.lock().protocol().is_some());
+        others.iter().for_each(|child| hive.terminate_agent(child));
+        for child in sessions {
+            let hive = hive.clone();
+            hive.scheduler.handle().clone().spawn(async move {
+                crate::session::stop(&hive, &child, "who has opened it has ended").await;
+                hive.terminate_agent(&child);
+            });
         }
     });
 }

@@ -94,6 +94,14 @@ impl Hive {
         Ok(())
     }
 
+    /// As `terminate`, of this agent and no other one that has taken its name. One that is not in the tree any more is stopped
+    /// already.
+    pub(crate) fn terminate_agent(self: &Arc<Self>, cell: &Cell) {
+        if self.directory.resolve(&cell.name) == Some(cell.id) {
+            let _ = self.terminate(cell.name.as_str());
+        }
+    }
+
     /// Starts a child that is at rest.
     pub(crate) fn start_again(self: &Arc<Self>, child: &str) -> Result<(), ManageError> {
         let mut tree = self.supervision.tree.lock();

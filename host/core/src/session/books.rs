@@ -57,6 +57,11 @@ impl Books {
         self.next_seq
     }
 
+    /// Of a session that has ended, of which nothing else is needed any more.
+    pub fn ended(record: Record) -> Self {
+        Self { next_seq: record.events, last_ms: record.ended_ms, record: Some(record), ..Self::default() }
+    }
+
     /// Of a session in which nothing has happened.
     pub fn of(info: &Info) -> Self {
         Self { standings: vec![Standing::default(); info.members.len()], ..Self::default() }

@@ -13,7 +13,7 @@ use super::course::{Course, LogEntry};
 use super::declaration::SessionSpec;
 use super::kept::{self, EndedRecord, OpenedRecord};
 use super::mail;
-use super::memory::{Running, Unreadable};
+use super::memory::Running;
 use super::rules::Rules;
 use crate::context::TurnContext;
 
@@ -21,6 +21,8 @@ use crate::context::TurnContext;
 /// that is never done holds up nobody.
 const STEPS_PER_TURN_MAX: usize = 256;
 const LOG_BYTES_PER_TURN_MAX: usize = 4 << 20;
+/// What waits before the word that the session is stopped may take so many times what a turn has.
+const STOP_ROOMS_MAX: usize = 16;
 /// Asks for the outcome that wait at a time.
 const WAITING_MAX: usize = 1_000;
 /// Sessions count in milliseconds.
@@ -137,9 +139,8 @@ impl SessionGuest {
 
     async fn open(&mut self, config: &str) -> Result<(), Failure> {
         if self.host.cell.mind.lock().started {
-            // What it had was in memory alone, and a turn of it has failed.
-            let why = "it has no durability, and was started again".to_owned();
-            return self.spoil(Unreadable { opened: None, books: None, why }).await;
+            // What it had was in memory alone: if it is there no more, it has failed.
+            return self.go_on().await;
         }
         let spec = SessionSpec::from_json(config).map_err(unusable)?;
         let (session, lineage) = (self.host.name().to_string(), self.host.lineage());
@@ -168,6 +169,7 @@ impl SessionGuest {
             protocol: manifest.name.clone(),
             version: manifest.version.clone(),
             state_version: manifest.state_version,
+            component: self.rules.protocol.digest().to_string(),
         }
     }
 
@@ -185,10 +187,11 @@ impl SessionGuest {
     /// After a restart of the host: one that has ended already may only have to go.
     async fn go_on(&mut self) -> Result<(), Failure> {
         self.load().await?;
-        if let Some(running) = &mut self.running {
-            running.wakes_ms = None;
+        self.happen(Vec::new());
+        if self.running.as_ref().is_some_and(|running| running.course.session.record().is_some()) {
+            self.proceed().await?;
         }
-        self.proceed().await?;
+        // Steps are left to a turn with a message, which is tried again.
         self.keep()
     }
 
@@ -263,7 +266,9 @@ impl SessionGuest {
     fn take(&mut self, message: &Message, brought: &mut Brought) -> Result<(), Failure> {
         let Some(running) = &mut self.running else { return Ok(()) };
         let sender = self.host.name_of(message.sender).map(|name| name.to_string()).unwrap_or_default();
-        let mut at_ms = running.at_ms(message.accepted_ns);
+        // The clock of another host may be ahead.
+        let now_ms = running.at_ms(self.host.wall_ns());
+        let mut at_ms = running.at_ms(message.accepted_ns).min(now_ms);
         let input = match &message.class {
             Class::Answer { ask, failure } => {
                 let Some(ask) = running.sent.remove(ask) else { return Ok(()) };
@@ -276,7 +281,7 @@ impl SessionGuest {
             }
             Class::Timer { .. } => {
                 running.wakes_ms = None;
-                at_ms = running.at_ms(self.host.wall_ns());
+                at_ms = now_ms;
                 Input::Time
             }
             Class::Down => Input::Down { member: sender, reason: mail::down(&message.body) },
@@ -306,8 +311,9 @@ impl SessionGuest {
         let why = || shown(&String::from_utf8_lossy(&message.body), WHY_CHARS_MAX);
         match message.kind.as_str() {
             mail::OUTCOME => {
-                running.opener_told |= is_opener;
-                match running.course.session.record().cloned() {
+                let record = running.course.session.record().cloned();
+                running.opener_told |= is_opener && record.is_some();
+                match record {
                     Some(record) => self.reply(message.id, Ok(&kept::record_to_json(&record))),
                     None if running.waiting.len() >= WAITING_MAX => {
                         let why = format!("{WAITING_MAX} wait for the outcome already");
@@ -315,6 +321,9 @@ impl SessionGuest {
                     }
                     None => {
                         running.waiting.push(message.id);
+                        if is_opener {
+                            running.opener_ask = Some(message.id);
+                        }
                         Ok(())
                     }
                 }
@@ -350,6 +359,13 @@ impl SessionGuest {
 
     /// Its protocol has been told; if it does not end the session, the host does.
     async fn stop_for_good(&mut self, why: &str) -> Result<(), Failure> {
+        for _ in 0..STOP_ROOMS_MAX {
+            if self.running.as_ref().is_none_or(|running| !running.course.session.has_more()) {
+                break;
+            }
+            self.room = Room::WHOLE;
+            self.proceed().await?;
+        }
         if let Some(running) = &mut self.running {
             running.course.session.stop(why);
         }
@@ -481,7 +497,11 @@ impl SessionGuest {
     fn over(&mut self) -> Result<(), Failure> {
         let Some(running) = &mut self.running else { return Ok(()) };
         let Some(record) = running.course.session.record().cloned() else { return Ok(()) };
-        let ended = EndedRecord { opened: running.opened.clone(), record };
+        let over_ms = running.at_ms(self.host.wall_ns());
+        running.over_ms = Some(over_ms);
+        let ended = EndedRecord { opened: running.opened.clone(), record, over_ms };
+        running.opener_told |=
+            running.opener_ask.is_some_and(|ask| running.waiting.contains(&ask) && self.host.owes(ask));
         for ask in std::mem::take(&mut running.waiting) {
             self.reply(ask, Ok(&kept::record_to_json(&ended.record)))?;
         }

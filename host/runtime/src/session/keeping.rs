@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use skep_core::Bytes;
 use skep_core::event::What;
+use skep_core::spec::{AgentSpec, Budget, Restart};
 
 use super::mail;
 use crate::cell::Cell;
@@ -26,6 +27,20 @@ pub(crate) async fn stop(hive: &Arc<Hive>, cell: &Cell, why: &str) {
     let options = AskOptions { timeout: STOP_TIME_MAX, ..AskOptions::default() };
     let body = Bytes::copy_from_slice(why.as_bytes());
     drop(crate::outside::ask(hive, cell.name.as_str(), mail::STOP, body, options).await);
+}
+
+/// What a session's agent is beside its declaration: it goes on after a failure and not after its end, and its messages are
+/// tried more than once.
+pub(crate) fn suit(spec: &mut AgentSpec) {
+    spec.restart = Restart::Transient;
+    spec.budget.attempts_max = spec.budget.attempts_max.max(Budget::default().attempts_max);
+}
+
+/// Why an agent of a protocol cannot be a session, if it cannot.
+pub(crate) fn unsuited(hive: &Hive, spec: &AgentSpec) -> Option<String> {
+    let is_session = hive.plugins.read().get(&spec.plugin).is_some_and(|entry| entry.component.protocol().is_some());
+    let why = "its plugin is a protocol, and a session is started again after a failure only: restart is transient";
+    (is_session && spec.restart != Restart::Transient).then(|| format!("agent {}: {why}", spec.name))
 }
 
 /// A session has come to rest: the first that were opened go, if there are more than may be kept.

@@ -36,6 +36,8 @@ pub(crate) struct OpenedRecord {
     pub(crate) version: String,
     /// The form of the protocol's state.
     pub(crate) state_version: u32,
+    /// The digest of its component.
+    pub(crate) component: String,
 }
 
 /// Written with every turn.
@@ -48,10 +50,10 @@ pub(crate) struct BooksRecord {
     pub(crate) sent: BTreeMap<String, AskId>,
     /// Those who wait for the outcome: the ids of their asks.
     pub(crate) waiting: Vec<String>,
-    /// When the timer that wakes it is set for, in session time.
-    pub(crate) wakes_ms: Option<u64>,
     /// The agent that has opened it has its outcome; no agent has.
     pub(crate) opener_told: bool,
+    /// The ask for the outcome of the agent that has opened it.
+    pub(crate) opener_ask: Option<String>,
     /// Ends of members that wait for what was accepted before them.
     pub(crate) held: Vec<(u64, Input)>,
 }
@@ -71,6 +73,8 @@ impl BooksRecord {
 pub(crate) struct EndedRecord {
     pub(crate) opened: OpenedRecord,
     pub(crate) record: Record,
+    /// Session time at which the host came to it.
+    pub(crate) over_ms: u64,
 }
 
 impl EndedRecord {

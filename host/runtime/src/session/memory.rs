@@ -12,7 +12,7 @@ use skep_engine::{Failure, Misstep, TurnHost};
 use super::course::Course;
 use super::declaration::SessionSpec;
 use super::guest::{SessionGuest, WHY_CHARS_MAX, unusable};
-use super::kept::{self, BooksRecord, OpenedRecord};
+use super::kept::{self, BooksRecord, EndedRecord, OpenedRecord};
 
 /// So long after its end a session is there for who has opened it, if that is an agent that has not asked for the outcome,
 /// and for members whose answers may still come: in milliseconds.
@@ -28,6 +28,10 @@ pub(super) struct Running {
     pub(super) waiting: Vec<MessageId>,
     pub(super) wakes_ms: Option<u64>,
     pub(super) opener_told: bool,
+    /// The ask for the outcome of the agent that has opened it.
+    pub(super) opener_ask: Option<MessageId>,
+    /// Session time at which it was seen to have ended.
+    pub(super) over_ms: Option<u64>,
     /// Ends of members, with their session time, that wait for what was accepted before them.
     pub(super) held: Vec<(u64, Input)>,
     /// Bytes of the values under the two keys that are written again and again.
@@ -46,6 +50,8 @@ impl Running {
             waiting: Vec::new(),
             wakes_ms: None,
             opener_told: false,
+            opener_ask: None,
+            over_ms: None,
             held: Vec::new(),
             books_bytes: 0,
             state_bytes: 0,
@@ -67,7 +73,7 @@ impl Running {
         match self.course.session.record() {
             None => self.course.session.due_ms(),
             Some(_) if self.sent.is_empty() && self.opener_told => None,
-            Some(record) => Some(record.ended_ms.saturating_add(STAYS_MS_MAX)),
+            Some(_) => Some(self.over_ms.unwrap_or_default().saturating_add(STAYS_MS_MAX)),
         }
     }
 
@@ -90,7 +96,8 @@ impl SessionGuest {
     pub(super) async fn adopt(&mut self) -> Result<Result<bool, String>, Failure> {
         let manifest = self.rules.protocol.manifest();
         let Some(running) = &mut self.running else { return Ok(Ok(false)) };
-        if running.course.session.record().is_some() || running.opened.version == manifest.version {
+        let component = self.rules.protocol.digest().to_string();
+        if running.course.session.record().is_some() || running.opened.component == component {
             return Ok(Ok(false));
         }
         if let Err(why) = self.rules.accepts(&running.opened.info) {
@@ -104,6 +111,7 @@ impl SessionGuest {
                 Err(misstep) => return Ok(Err(misstep.to_string())),
             }
         }
+        running.opened.component = component;
         running.opened.version = manifest.version.clone();
         running.opened.state_version = manifest.state_version;
         let opened = running.opened.clone();
@@ -130,17 +138,21 @@ impl SessionGuest {
     }
 
     pub(super) async fn read(&mut self) -> Result<Result<Running, Unreadable>, Failure> {
-        let keys = [kept::OPENED, kept::BOOKS, kept::STATE].map(Bytes::from_static).to_vec();
+        let keys = [kept::OPENED, kept::BOOKS, kept::STATE, kept::OUTCOME].map(Bytes::from_static).to_vec();
         let values = self.host.read_state(keys).await.map_err(Failure::State)?;
         let mut values = values.into_iter();
         let mut next = |what: &str| match values.next().flatten() {
             Some(value) => Ok(value),
             None => Err(format!("the session's {what} is not there")),
         };
-        let (opened, books, state) = (next("opening"), next("books"), next("state"));
+        let (opened, books, state, ended) = (next("opening"), next("books"), next("state"), next("outcome"));
         let (books_bytes, state_bytes) = (books.as_ref().map_or(0, Bytes::len), state.as_ref().map_or(0, Bytes::len));
         let opened = opened.and_then(|opened| kept::from_bytes::<OpenedRecord>("opening", &opened));
         let books = books.and_then(|books| kept::from_bytes::<BooksRecord>("books", &books));
+        // One that has ended has, whatever else can be read.
+        if let Some(ended) = ended.ok().and_then(|ended| kept::from_bytes::<EndedRecord>("outcome", &ended).ok()) {
+            return Ok(Ok(self.ended(ended, books.ok())));
+        }
         let state = state.and_then(|state| match (String::from_utf8(state.to_vec()), &books) {
             (Ok(state), Ok(books)) if hash_text(&[&state]) != books.state_hash => {
                 Err("the session's state is not the one that was kept".to_owned())
@@ -151,10 +163,11 @@ impl SessionGuest {
         Ok(match (opened, books, state) {
             (Ok(opened), Ok(record), Ok(state)) => {
                 let (sent, waiting) = (record.sent().collect(), record.waiting().collect());
-                let (wakes_ms, opener_told, held) = (record.wakes_ms, record.opener_told, record.held);
+                let (opener_told, held) = (record.opener_told, record.held);
+                let opener_ask = record.opener_ask.as_deref().and_then(MessageId::parse);
                 let course = Course::resume(self.rules.clone(), opened.info.clone(), record.books, state);
                 let running = Running::new(course, opened);
-                Ok(Running { sent, waiting, wakes_ms, opener_told, held, books_bytes, state_bytes, ..running })
+                Ok(Running { sent, waiting, opener_told, opener_ask, held, books_bytes, state_bytes, ..running })
             }
             (opened, books, state) => {
                 let whys = [opened.as_ref().err(), books.as_ref().err(), state.as_ref().err()];
@@ -162,6 +175,14 @@ impl SessionGuest {
                 Err(Unreadable { opened: opened.ok(), books: books.ok(), why })
             }
         })
+    }
+
+    fn ended(&self, ended: EndedRecord, books: Option<BooksRecord>) -> Running {
+        let EndedRecord { opened, record, over_ms } = ended;
+        let sent = books.iter().flat_map(BooksRecord::sent).collect();
+        let opener_told = books.map_or_else(|| self.host.cell.parent.is_none(), |books| books.opener_told);
+        let course = Course::resume(self.rules.clone(), opened.info.clone(), Books::ended(record), "null".to_owned());
+        Running { sent, opener_told, over_ms: Some(over_ms), spoilt: true, ..Running::new(course, opened) }
     }
 
     /// Fails the session with what can be read of it.
@@ -200,8 +221,8 @@ impl SessionGuest {
             state_hash: hash_text(&[&running.course.state]),
             sent: running.sent.iter().map(|(id, ask)| (id.to_string(), *ask)).collect(),
             waiting: running.waiting.iter().map(MessageId::to_string).collect(),
-            wakes_ms: running.wakes_ms,
             opener_told: running.opener_told,
+            opener_ask: running.opener_ask.as_ref().map(ToString::to_string),
             held: running.held.clone(),
         };
         let books = kept::to_bytes(&record).map_err(unusable)?;

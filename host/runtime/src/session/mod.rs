@@ -21,7 +21,7 @@ mod sending;
 
 pub(crate) use ended::EndedSessions;
 pub(crate) use guest::SessionGuest;
-pub(crate) use keeping::{forget_oldest, stop};
+pub(crate) use keeping::{forget_oldest, stop, suit, unsuited};
 pub(crate) use rules::Rules;
 
 pub use declaration::SessionSpec;

@@ -67,7 +67,9 @@ pub(crate) async fn replay(versions: &[&Rules], info: &Info, log: &[LogEntry]) -
         if rules.protocol.digest().to_string() != entry.component {
             let form = rules.protocol.manifest().state_version;
             rules = version(entry)?;
-            state = rules.protocol.migrate(form, &state).await.map_err(|misstep| failed(seq, misstep))?;
+            if rules.protocol.manifest().state_version != form {
+                state = rules.protocol.migrate(form, &state).await.map_err(|misstep| failed(seq, misstep))?;
+            }
         }
         let envelope = Envelope { seq, at_ms: entry.at_ms, event: entry.event.clone() };
         let step = match step(rules, &opened, &state, &envelope).await {
