@@ -54,6 +54,20 @@ impl NatsServer {
     /// Stops it in its tracks: its connections stay, and nobody answers on them.
     pub fn pause(&self) {
         self.signal("-STOP");
+        // A signal is on its way when it is sent: each thread stops for itself.
+        let until = std::time::Instant::now() + kit::LIMIT;
+        while !self.stands_still() {
+            assert!(std::time::Instant::now() < until, "the server does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.child.id().expect("a process that runs"));
+        let tasks = std::fs::read_dir(tasks).expect("its threads").filter_map(Result::ok);
+        let state = |stat: String| stat.rsplit_once(") ").map(|(_, after)| after.starts_with('T'));
+        let mut states = tasks.filter_map(|task| state(std::fs::read_to_string(task.path().join("stat")).ok()?));
+        states.all(|is_stopped| is_stopped)
     }
 
     /// Lets it go on.
