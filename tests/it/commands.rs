@@ -171,7 +171,9 @@ async fn sees(data: &Path, host: &str, state: &str, agents: u64) {
         loop {
             let nodes: Value = connection.get("/v1/nodes").await.expect("nodes");
             let mut nodes = nodes["items"].as_array().expect("a list").iter();
-            if nodes.any(|node| node["host"] == host && node["state"] == state && node["agents"] == agents) {
+            let connected = state != "gone";
+            let is_so = |node: &Value| node["host"] == host && node["state"] == state && node["agents"] == agents;
+            if nodes.any(|node| is_so(node) && node["connected"] == connected) {
                 return;
             }
         }
@@ -198,6 +200,7 @@ async fn hosts_of_a_hive_see_each_other_and_one_that_is_killed() {
     let (_one, other) = (Process::up(&a_manifest, &a).await, Process::up(&b_manifest, &b).await);
     sees(&a, "b", "up", 1).await;
     sees(&b, "a", "up", 1).await;
+    sees(&b, "b", "here", 1).await;
     let table = skep(&["nodes", "--data", &b.display().to_string()]).await;
     let rows: Vec<Vec<&str>> = table.out.lines().map(|line| line.split('\t').collect()).collect();
     let found: Vec<_> = rows.iter().map(|row| (row[0], row[1], row[3], row[6])).collect();
