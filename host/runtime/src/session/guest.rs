@@ -26,7 +26,7 @@ const STOP_ROOMS_MAX: usize = 16;
 /// Asks for the outcome that wait at a time.
 const WAITING_MAX: usize = 1_000;
 /// Sessions count in milliseconds.
-const NS_PER_MS: u64 = 1_000_000;
+pub(super) const NS_PER_MS: u64 = 1_000_000;
 /// What is shown of a reason, in characters.
 pub(super) const WHY_CHARS_MAX: usize = 300;
 

@@ -11,7 +11,7 @@ use skep_engine::{Failure, Misstep, TurnHost};
 
 use super::course::Course;
 use super::declaration::SessionSpec;
-use super::guest::{SessionGuest, WHY_CHARS_MAX, unusable};
+use super::guest::{NS_PER_MS, SessionGuest, WHY_CHARS_MAX, unusable};
 use super::kept::{self, BooksRecord, EndedRecord, OpenedRecord};
 
 /// So long after its end a session is there for who has opened it, if that is an agent that has not asked for the outcome,
@@ -37,7 +37,7 @@ pub(super) struct Running {
     /// Bytes of the values under the two keys that are written again and again.
     pub(super) books_bytes: usize,
     pub(super) state_bytes: usize,
-    /// What is kept cannot be read. It is let be, for who looks into it.
+    /// Nothing more is written: what is kept cannot be read and is let be, for who looks into it, or the outcome stands.
     pub(super) spoilt: bool,
 }
 
@@ -65,7 +65,7 @@ impl Running {
 
     /// Session time.
     pub(super) fn at_ms(&self, wall_ns: u64) -> u64 {
-        wall_ns.saturating_sub(self.opened.info.opened_ns) / 1_000_000
+        wall_ns.saturating_sub(self.opened.info.opened_ns) / NS_PER_MS
     }
 
     /// When it is to be woken, in session time.
